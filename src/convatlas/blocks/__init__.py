@@ -1,0 +1,24 @@
+"""Bricks that several papers share."""
+
+from convatlas.blocks.attention import Gate, SqueezeExcite, gate
+from convatlas.blocks.conv import ConvNormAct, SamePad2d, make_divisible
+from convatlas.blocks.head import dense_head, pooled_head
+from convatlas.blocks.inverted import InvertedResidual
+from convatlas.blocks.norm import local_response_norm
+from convatlas.blocks.residual import DropPath, linear_decay, shortcut
+
+__all__ = [
+    "ConvNormAct",
+    "DropPath",
+    "Gate",
+    "InvertedResidual",
+    "SamePad2d",
+    "SqueezeExcite",
+    "dense_head",
+    "gate",
+    "linear_decay",
+    "local_response_norm",
+    "make_divisible",
+    "pooled_head",
+    "shortcut",
+]

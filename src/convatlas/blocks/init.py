@@ -1,0 +1,83 @@
+"""Initialisation: what each paper fills its convolutions and linear layers with.
+
+A network is built with ``skip_init`` and then filled once, by its own paper's rule.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+from torch.nn import init
+from torch.overrides import TorchFunctionMode
+
+Init = Callable[[str, nn.Module], None]
+"""Fills one convolution or linear layer, given its path in the network."""
+Fill = Callable[[nn.Module], Any]
+"""Fills the weight of one layer."""
+
+
+class skip_init(TorchFunctionMode):  # noqa: N801 - used like a function
+    """Inside this context, layers are made without filling their weights: they hold whatever memory held."""
+
+    _random = frozenset(
+        getattr(init, name)
+        for name in ("uniform_", "normal_", "xavier_uniform_", "xavier_normal_", "kaiming_uniform_", "kaiming_normal_")
+    )
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func in self._random:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
+def initialiser(conv: Fill, linear: Fill, bias: float = 0.0) -> Init:
+    """An Init that goes by the kind of layer, with every bias alike."""
+
+    def fill(path: str, module: nn.Module) -> None:
+        (linear if isinstance(module, nn.Linear) else conv)(module)
+        if module.bias is not None:
+            init.constant_(module.bias, bias)
+
+    return fill
+
+
+def gaussian(std: float) -> Fill:
+    return lambda layer: init.normal_(layer.weight, 0.0, std)
+
+
+def truncated(std: float) -> Fill:
+    """Normal, cut at two standard deviations (TensorFlow's truncated_normal)."""
+    return lambda layer: init.trunc_normal_(layer.weight, 0.0, std, -2 * std, 2 * std)
+
+
+def he(mode: str = "fan_out") -> Fill:
+    """Normal with variance 2 / fan.  He et al. 2015 (arXiv 1502.01852), equations 10 and 14."""
+    return lambda layer: init.kaiming_normal_(layer.weight, mode=mode, nonlinearity="relu")
+
+
+def xavier() -> Fill:
+    """Uniform with variance 2 / (fan_in + fan_out).  Glorot and Bengio 2010; Caffe's "xavier"."""
+    return lambda layer: init.xavier_uniform_(layer.weight)
+
+
+def tf_conv(layer: nn.Module) -> None:
+    """Normal with variance 2 / fan_out, the fan counted per group (tensorflow/tpu, EfficientNet and MnasNet)."""
+    fan_out = math.prod(layer.kernel_size) * layer.out_channels // layer.groups
+    init.normal_(layer.weight, 0.0, math.sqrt(2 / fan_out))
+
+
+def tf_dense(layer: nn.Module) -> None:
+    """Uniform within 1 / sqrt(outputs) (tensorflow/tpu, EfficientNet and MnasNet)."""
+    bound = 1 / math.sqrt(layer.out_features)
+    init.uniform_(layer.weight, -bound, bound)
+
+
+def torch_default(path: str, layer: nn.Module) -> None:
+    """What torch fills a layer with when nobody says otherwise: U(-1, 1) / sqrt(fan_in)."""
+    bound = 1 / math.sqrt(layer.weight[0].numel())
+    init.uniform_(layer.weight, -bound, bound)
+    if layer.bias is not None:
+        init.uniform_(layer.bias, -bound, bound)

@@ -1,0 +1,1 @@
+"""The line: one paper, one file, and the table is the code."""

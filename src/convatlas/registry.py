@@ -1,0 +1,147 @@
+"""The registry: networks by name.
+
+``@network(VARIANTS)`` on a builder registers one network per row; ``create`` builds one.  ``find`` and ``card`` read
+the atlas' index and need no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from convatlas import facts
+from convatlas.errors import ConvatlasError, UnknownName, UnknownOption
+
+if TYPE_CHECKING:
+    from convatlas.net import ConvNet
+
+Builder = Callable[..., "ConvNet"]
+
+SMALL_PICTURE = 96
+"""Below this many pixels, a network meant for 224 gets a stem that does not shrink the picture at once."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered network: its builder and its row of the paper's table."""
+
+    name: str
+    build: Builder
+    row: Mapping[str, Any]
+
+
+_ENTRIES: dict[str, Entry] = {}
+
+
+def network(variants: Mapping[str, Mapping[str, Any]]) -> Callable[[Builder], Builder]:
+    """Register one network per row; a row holds the builder's keyword arguments."""
+
+    def register(build: Builder) -> Builder:
+        for name, row in variants.items():
+            if name in _ENTRIES:
+                raise ValueError(f"network {name!r} is registered twice")
+            _ENTRIES[name] = Entry(name, build, row)
+        return build
+
+    return register
+
+
+def create(
+    name: str,
+    *,
+    classes: int | None = None,
+    channels: int | None = None,
+    input_size: int | None = None,
+    attention: str | None = None,
+    width: float | None = None,
+    dropout: float | None = None,
+    drop_path: float | None = None,
+    aux: bool | None = None,
+    initialise: bool = True,
+) -> ConvNet:
+    """Build a network by name; what is not given stays as the paper has it.
+
+    classes, channels: of the output and of the input picture.
+    input_size: pixels; a small picture (< 96) gives a network meant for 224 a small stem.
+    attention: "se" puts a squeeze-and-excitation gate on every block, "none" takes the gates off.
+    width: multiplies the channels; dropout, drop_path: probabilities; aux: build the auxiliary heads too.
+    initialise: False leaves the parameters unset, for when weights are loaded next.
+
+    Raises UnknownName (did you mean …?) and UnknownOption for what this network does not have.
+    """
+    options = dict(
+        classes=classes, channels=channels, input_size=input_size, attention=attention,
+        width=width, dropout=dropout, drop_path=drop_path, aux=aux,
+    )  # fmt: skip
+    given = {option: value for option, value in options.items() if value is not None}
+    entry = _entry(name)
+    if given.get("attention") == "se" and _known(f"se_{name}"):
+        del given["attention"]
+        entry = _entry(f"se_{name}")
+    _check(entry, given)
+
+    from convatlas.blocks.init import skip_init
+
+    with skip_init():
+        net = entry.build(**{**entry.row, **given})
+    net.name = entry.name
+    if initialise:
+        net.reset_parameters()
+    return net
+
+
+def names() -> list[str]:
+    """Every registered network, in the order of the line (imports all of ``nets``, and so torch)."""
+    from convatlas import nets
+
+    for module in pkgutil.iter_modules(nets.__path__):
+        importlib.import_module(f"{nets.__name__}.{module.name}")
+    order = {name: place for place, name in enumerate(facts.networks())}
+    return sorted(_ENTRIES, key=lambda name: order.get(name, len(order)))
+
+
+def options(name: str) -> tuple[str, ...]:
+    """The options of ``create`` that this network takes."""
+    accepted = inspect.signature(_entry(name).build).parameters
+    return tuple(option for option in inspect.signature(create).parameters if option in accepted)
+
+
+def module_of(name: str) -> str:
+    """The module under ``convatlas.nets`` in which the network is written."""
+    return _entry(name).build.__module__.rpartition(".")[2]
+
+
+def _check(entry: Entry, given: Mapping[str, Any]) -> None:
+    accepted = options(entry.name)
+    for option, value in given.items():
+        if option not in accepted:
+            why = "no blocks that could carry a gate" if option == "attention" else f"no option {option!r}"
+            raise UnknownOption(f"{entry.name} has {why}; it takes {', '.join(accepted)}")
+        if option in ("classes", "channels", "input_size") and (not isinstance(value, int) or value < 1):
+            raise ConvatlasError(f"{option} must be a whole number of at least 1, not {value!r}")
+        if option in ("dropout", "drop_path") and not 0 <= value < 1:
+            raise ConvatlasError(f"{option} is a probability in [0, 1), not {value!r}")
+        if option == "width" and not value > 0:
+            raise ConvatlasError(f"width must be greater than 0, not {value!r}")
+
+
+def _known(name: str) -> bool:
+    return name in _ENTRIES or name in facts.index() or name in names()
+
+
+def _entry(name: str) -> Entry:
+    if name not in _ENTRIES and name in facts.index():
+        importlib.import_module(f"convatlas.nets.{facts.index()[name]['module']}")
+    if name not in _ENTRIES:
+        names()
+    if name not in _ENTRIES:
+        raise UnknownName("network", name, _ENTRIES)
+    return _ENTRIES[name]
+
+
+def _listed(items: str | Iterable[str]) -> list[str]:
+    return [items] if isinstance(items, str) else list(items)
