@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -102,7 +103,11 @@ class ConvNet(nn.Module):
         """Give every head a new classifier for ``classes`` classes; all other tensors stay as they are."""
         if classes < 1:
             raise ConvatlasError(f"a network needs at least 1 class, not {classes}")
-        for path, head in (("head", self.head), *((f"aux.{name}", head) for name, head in self.aux.items())):
+        heads: list[tuple[str, Any]] = [
+            ("head", self.head),
+            *((f"aux.{name}", head) for name, head in self.aux.items()),
+        ]
+        for path, head in heads.items():
             head.classifier = self._like(f"{path}.classifier", head.classifier, outputs=classes)
         return self
 
@@ -137,20 +142,17 @@ class ConvNet(nn.Module):
             elif module is not self and hasattr(module, "reset_parameters"):
                 module.reset_parameters()
 
-    def _like(self, path: str, old: nn.Module, *, inputs: int | None = None, outputs: int | None = None) -> nn.Module:
+    def _like(self, path: str, old: Any, *, inputs: int | None = None, outputs: int | None = None) -> Any:
         """A fresh layer of the same kind with another number of inputs or outputs."""
         with skip_init():
             if isinstance(old, nn.Linear):
-                new: nn.Module = nn.Linear(old.in_features, outputs or old.out_features, bias=old.bias is not None)
+                new: Any = nn.Linear(old.in_features, outputs or old.out_features, bias=old.bias is not None)
             elif isinstance(old, nn.Conv2d):
+                window: Any = (old.kernel_size, old.stride, old.padding, old.dilation, old.groups)
                 new = nn.Conv2d(
                     inputs or old.in_channels,
                     outputs or old.out_channels,
-                    old.kernel_size,
-                    old.stride,
-                    old.padding,
-                    old.dilation,
-                    old.groups,
+                    *window,
                     bias=old.bias is not None,
                     padding_mode=old.padding_mode,
                 )
@@ -205,7 +207,7 @@ def _forward_and_recompute(unit: nn.Module) -> tuple[AbstractContextManager, Abs
 
 @contextmanager
 def _frozen_statistics(module: nn.Module) -> Iterator[None]:
-    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    norms: list[Any] = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     kept = [(m, m.momentum, None if m.num_batches_tracked is None else m.num_batches_tracked.clone()) for m in norms]
     try:
         for m in norms:
@@ -218,5 +220,5 @@ def _frozen_statistics(module: nn.Module) -> Iterator[None]:
                 m.num_batches_tracked.copy_(seen)
 
 
-def _outputs(layer: nn.Module) -> int:
+def _outputs(layer: Any) -> int:
     return layer.out_features if hasattr(layer, "out_features") else layer.out_channels

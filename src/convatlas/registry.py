@@ -6,11 +6,13 @@ the atlas' index and need no torch.
 
 from __future__ import annotations
 
+import fnmatch
 import importlib
 import inspect
 import pkgutil
+import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from convatlas import facts
@@ -115,6 +117,111 @@ def module_of(name: str) -> str:
     return _entry(name).build.__module__.rpartition(".")[2]
 
 
+# ---- the catalogue: what is known without building anything ------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the atlas knows of one network.
+
+    params: trainable parameters; macs: multiply-adds of convolutions and linear layers for one picture of
+    channels x input_size x input_size; weights: the sources of published weights; facts: what the papers print.
+    """
+
+    name: str
+    title: str
+    family: str
+    year: int | None
+    module: str
+    channels: int
+    input_size: int
+    classes: int
+    params: int
+    macs: int
+    weights: tuple[str, ...] = ()
+    with_aux: Mapping[str, int] | None = None
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """The network's entry of networks.toml: what the papers print, with their sources."""
+        return facts.networks().get(self.name, {})
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers and lists, for programs."""
+        return asdict(self)
+
+
+def card(name: str) -> Card:
+    """A network's card.  Raises UnknownName (did you mean …?)."""
+    if name not in facts.index():
+        raise UnknownName("network", name, facts.index())
+    return _card(name)
+
+
+def find(
+    pattern: str | Iterable[str] = "*",
+    *,
+    family: str | None = None,
+    year: int | tuple[int, int] | None = None,
+    params_below: float | None = None,
+    params_above: float | None = None,
+    macs_below: float | None = None,
+    macs_above: float | None = None,
+    has: Iterable[str] = (),
+) -> list[Card]:
+    """The cards of all networks that fit, in natural order of their names (x0_5 before x1_0, 18 before 101).
+
+    pattern: one glob, or several of which any may match; family: by its name, in any case.
+    year: one, or the first and the last.  macs count one picture at the network's own input size.
+    has: capabilities, of which there is "weights" (published weights that fit).
+
+    Raises UnknownName for a family, a capability, or a name without wildcards that does not exist.
+    """
+    patterns = _listed(pattern)
+    for name in patterns:
+        if not any(c in name for c in "*?[") and name not in facts.index():
+            raise UnknownName("network", name, facts.index())
+    cards = [_card(name) for name in sorted(facts.index(), key=natural)]
+    families = {c.family.lower(): c.family for c in cards}
+    if family is not None and family.lower() not in families:
+        raise UnknownName("family", family, families.values())
+    wanted = set(_listed(has))
+    if strange := wanted - {"weights"}:
+        raise UnknownName("capability", min(strange), ["weights"])
+    first, last = (year, year) if isinstance(year, int) else year or (None, None)
+
+    def fits(c: Card) -> bool:
+        return (
+            any(fnmatch.fnmatchcase(c.name, p) for p in patterns)
+            and (family is None or c.family.lower() == family.lower())
+            and (first is None or last is None or (c.year is not None and first <= c.year <= last))
+            and (params_below is None or c.params < params_below)
+            and (params_above is None or c.params > params_above)
+            and (macs_below is None or c.macs < macs_below)
+            and (macs_above is None or c.macs > macs_above)
+            and ("weights" not in wanted or bool(c.weights))
+        )
+
+    return [c for c in cards if fits(c)]
+
+
+def natural(name: str) -> list[Any]:
+    """A sort key by which numbers inside a name count as numbers."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def _card(name: str) -> Card:
+    entry = facts.index()[name]
+    return Card(name, **{**entry, "weights": tuple(entry["weights"])})
+
+
+def _listed(items: str | Iterable[str]) -> list[str]:
+    return [items] if isinstance(items, str) else list(items)
+
+
+# ---- building ---------------------------------------------------------------------------------------------
+
+
 def _check(entry: Entry, given: Mapping[str, Any]) -> None:
     accepted = options(entry.name)
     for option, value in given.items():
@@ -141,7 +248,3 @@ def _entry(name: str) -> Entry:
     if name not in _ENTRIES:
         raise UnknownName("network", name, _ENTRIES)
     return _ENTRIES[name]
-
-
-def _listed(items: str | Iterable[str]) -> list[str]:
-    return [items] if isinstance(items, str) else list(items)

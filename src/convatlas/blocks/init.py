@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 from torch.nn import init
 from torch.overrides import TorchFunctionMode
 
-Init = Callable[[str, nn.Module], None]
+Init = Callable[[str, Any], None]
 """Fills one convolution or linear layer, given its path in the network."""
-Fill = Callable[[nn.Module], Any]
+Fill = Callable[[Any], Any]
 """Fills the weight of one layer."""
 
 
@@ -36,7 +36,7 @@ class skip_init(TorchFunctionMode):  # noqa: N801 - used like a function
 def initialiser(conv: Fill, linear: Fill, bias: float = 0.0) -> Init:
     """An Init that goes by the kind of layer, with every bias alike."""
 
-    def fill(path: str, module: nn.Module) -> None:
+    def fill(path: str, module: Any) -> None:
         (linear if isinstance(module, nn.Linear) else conv)(module)
         if module.bias is not None:
             init.constant_(module.bias, bias)
@@ -53,7 +53,7 @@ def truncated(std: float) -> Fill:
     return lambda layer: init.trunc_normal_(layer.weight, 0.0, std, -2 * std, 2 * std)
 
 
-def he(mode: str = "fan_out") -> Fill:
+def he(mode: Literal["fan_in", "fan_out"] = "fan_out") -> Fill:
     """Normal with variance 2 / fan.  He et al. 2015 (arXiv 1502.01852), equations 10 and 14."""
     return lambda layer: init.kaiming_normal_(layer.weight, mode=mode, nonlinearity="relu")
 
@@ -63,19 +63,19 @@ def xavier() -> Fill:
     return lambda layer: init.xavier_uniform_(layer.weight)
 
 
-def tf_conv(layer: nn.Module) -> None:
+def tf_conv(layer: Any) -> None:
     """Normal with variance 2 / fan_out, the fan counted per group (tensorflow/tpu, EfficientNet and MnasNet)."""
     fan_out = math.prod(layer.kernel_size) * layer.out_channels // layer.groups
     init.normal_(layer.weight, 0.0, math.sqrt(2 / fan_out))
 
 
-def tf_dense(layer: nn.Module) -> None:
+def tf_dense(layer: Any) -> None:
     """Uniform within 1 / sqrt(outputs) (tensorflow/tpu, EfficientNet and MnasNet)."""
     bound = 1 / math.sqrt(layer.out_features)
     init.uniform_(layer.weight, -bound, bound)
 
 
-def torch_default(path: str, layer: nn.Module) -> None:
+def torch_default(path: str, layer: Any) -> None:
     """What torch fills a layer with when nobody says otherwise: U(-1, 1) / sqrt(fan_in)."""
     bound = 1 / math.sqrt(layer.weight[0].numel())
     init.uniform_(layer.weight, -bound, bound)

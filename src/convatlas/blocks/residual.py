@@ -61,7 +61,7 @@ def shortcut(
     inputs: int,
     outputs: int,
     stride: int,
-    projection: Callable[..., nn.Module] = partial(ConvNormAct, act=None),
+    projection: Callable[..., nn.Module] | None = None,
 ) -> nn.Module:
     """The residual block's other path, by the options of He et al. 2015 (arXiv 1512.03385), section 3.3:
 
@@ -71,12 +71,10 @@ def shortcut(
     """
     same = stride == 1 and inputs == outputs
     if option == "C" or (option == "B" and not same):
-        return projection(inputs, outputs, 1, stride)
+        return (projection or partial(ConvNormAct, act=None))(inputs, outputs, 1, stride)
     if same:
         return nn.Identity()
     if option != "A":
         raise ValueError(f"shortcut options are 'A', 'B' and 'C', not {option!r}")
     new = outputs - inputs
-    return nn.Sequential(
-        OrderedDict(subsample=nn.AvgPool2d(1, stride), zeros=PadChannels(new // 2, new - new // 2))
-    )
+    return nn.Sequential(OrderedDict(subsample=nn.AvgPool2d(1, stride), zeros=PadChannels(new // 2, new - new // 2)))

@@ -21,7 +21,7 @@ def networks() -> dict[str, dict[str, Any]]:
 
 
 @cache
-def weights() -> dict[str, dict[str, Any]]:
+def weights() -> dict[str, list[dict[str, Any]]]:
     """weights.toml: name -> the published weights that fit the network."""
     return tomllib.loads((FOLDER / "weights.toml").read_text(encoding="utf-8"))
 
@@ -30,4 +30,7 @@ def weights() -> dict[str, dict[str, Any]]:
 def index() -> dict[str, dict[str, Any]]:
     """index.json: name -> module, input size and totals, as ``make atlas`` computed them."""
     path = FOLDER / "index.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    entries: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    return entries

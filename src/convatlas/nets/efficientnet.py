@@ -9,7 +9,15 @@ from functools import partial
 
 from torch import nn
 
-from convatlas.blocks import ConvNormAct, InvertedResidual, SqueezeExcite, gate, linear_decay, make_divisible, pooled_head
+from convatlas.blocks import (
+    ConvNormAct,
+    InvertedResidual,
+    SqueezeExcite,
+    gate,
+    linear_decay,
+    make_divisible,
+    pooled_head,
+)
 from convatlas.blocks.conv import relu6, silu
 from convatlas.blocks.init import initialiser, tf_conv, tf_dense
 from convatlas.net import ConvNet

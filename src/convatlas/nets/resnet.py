@@ -66,7 +66,8 @@ class Bottleneck(nn.Module):
         return self.act(y if self.shortcut is None else y + self.shortcut(x))
 
 
-D18, D34, D50 = dict(block=Basic, depths=(2, 2, 2, 2)), dict(block=Basic, depths=(3, 4, 6, 3)), dict(depths=(3, 4, 6, 3))
+D18, D34 = dict(block=Basic, depths=(2, 2, 2, 2)), dict(block=Basic, depths=(3, 4, 6, 3))
+D50 = dict(depths=(3, 4, 6, 3))
 D101, D152 = dict(depths=(3, 4, 23, 3)), dict(depths=(3, 8, 36, 3))
 V1 = dict(stride_in="1x1", pool="caffe")
 SE = dict(attention="se")

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from convatlas import registry
-from convatlas.errors import ConvatlasError, UnknownName
+from convatlas.errors import ConvatlasError
 
 
 @cache
@@ -55,7 +55,9 @@ def fitted(name: str, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     aux = any(key.startswith("aux.") for key in state_dict) and "aux" in registry.options(name)
     expected = registry.create(name, aux=True if aux else None, initialise=False).state_dict()
     if unknown := sorted(set(state_dict) - set(expected)):
-        raise ConvatlasError(f"{name} has no parameter {unknown[0]!r}{_more(unknown)}: a checkpoint of another network?")
+        raise ConvatlasError(
+            f"{name} has no parameter {unknown[0]!r}{_more(unknown)}: a checkpoint of another network?"
+        )
     result = {}
     for key, ours in expected.items():
         if key not in state_dict:
@@ -68,7 +70,9 @@ def fitted(name: str, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         rows = tensor.shape[:1] if ".classifier." in key else ours.shape[:1]
         shape = (*rows, *ours.shape[1:])
         if tensor.shape != shape and not _one_is_linear(tensor, shape):
-            raise ConvatlasError(f"{name}'s {key!r} has shape {tuple(ours.shape)}, the checkpoint's {tuple(tensor.shape)}")
+            raise ConvatlasError(
+                f"{name}'s {key!r} has shape {tuple(ours.shape)}, the checkpoint's {tuple(tensor.shape)}"
+            )
         result[key] = tensor.reshape(shape)
     return result
 

@@ -1,0 +1,7 @@
+"""python -m convatlas"""
+
+import sys
+
+from convatlas.cli import main
+
+sys.exit(main())

@@ -1,0 +1,45 @@
+"""The command line: one file per verb; a mistake of the user's is one line and exit status 2."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import cyclopts
+from cyclopts import App
+
+import convatlas
+from convatlas.errors import ConvatlasError
+
+app = App(
+    name="convatlas",
+    help="An atlas of convolutional networks: what they are, what they cost, and what they say of your pictures.",
+    version=convatlas.__version__,
+    help_epilogue="Each verb explains itself: convatlas VERB --help",
+    result_action="return_value",
+)
+for verb in ("list", "show", "card", "predict", "tour"):
+    app.command(f"convatlas.cli.{verb}:{verb}", name=verb)
+app.register_install_completion_command()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    tokens = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        status = app(tokens, exit_on_error=False, print_error=False)
+    except (ConvatlasError, cyclopts.CycloptsError) as error:
+        print(f"convatlas: {_one_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("convatlas: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of a pipe has gone: `convatlas list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return status if isinstance(status, int) else 0
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,72 @@
+"""What the verbs share: how numbers are read and written, tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from typing import Any
+
+from convatlas.errors import ConvatlasError
+
+UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
+
+
+def count(text: str) -> float:
+    """ "30M" -> 30e6: a number with K, M, G or B behind it.  Raises ConvatlasError for anything else."""
+    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*([kmgb]?)", text.strip().lower().replace("_", ""))
+    if match is None:
+        raise ConvatlasError(f"{text!r} is no number; write 30M, 4.1G or 500000")
+    return float(match[1]) * UNITS[match[2]]
+
+
+def years(text: str) -> tuple[int, int]:
+    """ "2015" or "2014-2016" -> the first and the last year."""
+    match = re.fullmatch(r"(\d{4})(?:-(\d{4}))?", text.strip())
+    if match is None:
+        raise ConvatlasError(f"{text!r} is no year; write 2015 or 2014-2016")
+    return int(match[1]), int(match[2] or match[1])
+
+
+def size(text: str) -> tuple[int, ...]:
+    """ "288", "224x320" or "1x28x28" -> a side, (H, W) or (C, H, W)."""
+    match = re.fullmatch(r"\d+(x\d+){0,2}", text.strip().lower())
+    if match is None:
+        raise ConvatlasError(f"{text!r} is no input size; write 288, 224x320 (H x W) or 1x28x28 (C x H x W)")
+    return tuple(map(int, match[0].split("x")))
+
+
+def short(number: float | None, digits: int = 3) -> str:
+    """25557032 -> "25.6 M": three significant digits, for tables."""
+    if number is None:
+        return "?"
+    for unit, factor in (("G", 1e9), ("M", 1e6), ("K", 1e3)):
+        if abs(number) >= factor * 0.9995:
+            return f"{number / factor:.{max(0, digits - len(str(int(number / factor))))}f} {unit}"
+    return f"{number:,.0f}"
+
+
+def print_json(data: Any) -> None:
+    """JSON on standard output; indented for a person's terminal only."""
+    print(json.dumps(data, indent=2 if sys.stdout.isatty() else None, ensure_ascii=False))
+
+
+def console(stderr: bool = False) -> Any:
+    """rich's console; where the output is no terminal, lines are not cut at 80 columns."""
+    from rich.console import Console
+
+    made = Console(stderr=stderr, highlight=False)
+    if not made.is_terminal:
+        made = Console(stderr=stderr, highlight=False, width=200)
+    return made
+
+
+def table(*columns: str, title: str | None = None) -> Any:
+    """An empty table; a column whose name starts with ">" is aligned to the right."""
+    from rich import box
+    from rich.table import Table
+
+    made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    for column in columns:
+        made.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", no_wrap=True)
+    return made

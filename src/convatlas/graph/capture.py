@@ -1,0 +1,141 @@
+"""capture: module -> Graph.
+
+Two ways.  Symbolic tracing (torch.fx) gives a graph that holds at every input size.  Where a module does not trace, or
+does something we have no rule for, its operations are recorded while it runs on tensors without data, at one input
+size (``graph.record``).
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from convatlas.errors import CannotTrace
+from convatlas.graph.calls import call_op
+from convatlas.graph.model import Graph, Node
+from convatlas.graph.modules import NoRule, module_op
+from convatlas.graph.record import record
+
+
+def capture(
+    module: nn.Module,
+    *,
+    name: str | None = None,
+    input_size: tuple[int, int, int] | None = None,
+    batch: int = 1,
+    aux: bool = False,
+) -> Graph:
+    """The graph of what ``module`` computes in evaluation mode.
+
+    input_size: (C, H, W); by default the network's own, or 3 x 224 x 224 for a module that does not say.
+    batch:      matters only where the module must be recorded at one input.
+    aux:        of a ConvNet, with its auxiliary heads.
+
+    Raises CannotTrace with the reason where neither way works.
+    """
+    size = input_size or getattr(module, "input_size", None) or (3, 224, 224)
+    label = name or getattr(module, "name", "") or type(module).__name__
+    with _evaluating(module):
+        try:
+            return _symbolic(_WithAux(module) if aux else module, label, size)
+        except Exception as why_not:  # whatever a stranger's forward does under a tracer
+            try:
+                return record(module, label, size, batch)
+            except Exception as error:
+                reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+                raise CannotTrace(f"cannot capture the graph of {label} at input {size}: {reason}") from why_not
+
+
+class _WithAux(nn.Module):
+    """A ConvNet whose forward runs its auxiliary heads too."""
+
+    def __init__(self, net: Any):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.net.with_aux(x)
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    before = [(m, m.training) for m in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for m, training in before:
+            m.training = training
+
+
+# ---- symbolic ---------------------------------------------------------------------------------------------
+
+
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, module: nn.Module, path: str) -> bool:
+        return hasattr(module, "graph_op") or super().is_leaf_module(module, path)
+
+
+def _symbolic(module: nn.Module, name: str, input_size: tuple[int, int, int]) -> Graph:
+    prefix = "net." if isinstance(module, _WithAux) else ""
+    traced = _Tracer().trace(module)
+    paths = {id(p): path.removeprefix(prefix) for path, p in module.named_parameters()}
+    nodes: list[Node] = []
+    place: dict[fx.Node, int] = {}
+    taken: set[str] = set()
+    for step in traced.nodes:
+        if step.op == "output":
+            break
+        if step.op == "placeholder":
+            if nodes:
+                if step.users:
+                    raise NoRule(f"a second input, {step.name}")
+                continue
+            node = Node("input", "input")
+        else:
+            op, attrs, params, path = _translate(step, module, paths)
+            inputs = tuple(place[source] for source in step.all_input_nodes)
+            # The same tensor may be read twice (x * x): all_input_nodes names it once, the rules need it once too.
+            node = Node(_unique(path.removeprefix(prefix) or op, taken), op, inputs, attrs, params)
+        place[step] = len(nodes)
+        nodes.append(node)
+    used = {path for node in nodes for path in node.params}
+    unused = {paths[id(p)]: tuple(p.shape) for p in module.parameters() if paths[id(p)] not in used}
+    graph = Graph(name, input_size, tuple(nodes), unused=unused)
+    graph.shapes()  # a rule that does not fit is found here, and the module is recorded instead
+    return graph
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    candidate, count = name, 1
+    while candidate in taken:
+        count += 1
+        candidate = f"{name}#{count}"
+    taken.add(candidate)
+    return candidate
+
+
+Translated = tuple[str, dict[str, Any], dict[str, tuple[int, ...]], str]
+
+
+def _translate(step: fx.Node, root: nn.Module, paths: dict[int, str]) -> Translated:
+    """One traced step as (op, attrs, params, path)."""
+    stack = step.meta.get("nn_module_stack") or {}
+    if step.op == "call_module":
+        path = str(step.target)
+        module = root.get_submodule(path)
+        op, attrs = module_op(module)
+        return op, attrs, {paths[id(p)]: tuple(p.shape) for p in module.parameters()}, path
+    if step.op == "get_attr":
+        value = operator.attrgetter(str(step.target))(root)
+        if not isinstance(value, nn.Parameter):
+            raise NoRule(f"the attribute {step.target}")
+        return "parameter", {}, {paths[id(value)]: tuple(value.shape)}, str(step.target)
+    op, attrs = call_op(step)
+    owner = next(reversed(stack.values()))[0] if stack else ""
+    return op, attrs, {}, f"{owner}.{op}" if owner else op

@@ -1,0 +1,136 @@
+"""record: any module's operations, as they run on tensors without data, at one input size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
+from torch.utils.flop_counter import flop_registry
+
+from convatlas.graph.model import Graph, Node
+
+
+def record(module: nn.Module, name: str, input_size: tuple[int, int, int], batch: int) -> Graph:
+    """Run ``module`` once on a picture without data and write down every operation, its shape and its multiply-adds.
+
+    Raises whatever the module's forward raises: it may look at values, which are not there.
+    """
+    recorder = _Recorder(module)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        picture = torch.empty(batch, *input_size)
+        recorder.start(picture)
+        with torch.no_grad(), recorder:
+            module(picture)
+    used = {path for node in recorder.nodes for path in node.params}
+    unused = {path: tuple(p.shape) for path, p in module.named_parameters() if path not in used}
+    return Graph(name, input_size, tuple(recorder.nodes), recorded=batch, unused=unused)
+
+
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Keeps every tensor it has seen alive, so that an id means one tensor."""
+
+    def __init__(self, module: nn.Module):
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.nodes: list[Node] = []
+        self._paths = {id(p): path for path, p in module.named_parameters()}
+        self._shapes = {path: tuple(p.shape) for path, p in module.named_parameters()}
+        self._place: dict[int, int] = {}
+        self._from_parameter: dict[int, str] = {}
+        self._alive: list[Tensor] = []
+        self._stack: list[str] = []
+        self._names = {id(m): path for path, m in module.named_modules()}
+        self._taken: dict[str, int] = {}
+        self._hooks: list[Any] = []
+
+    def start(self, picture: Tensor) -> None:
+        self._see(picture, 0)
+        self.nodes.append(Node("input", "input", shape=tuple(picture.shape)))
+
+    def __enter__(self) -> Any:
+        hooks = torch.nn.modules.module
+        self._hooks = [
+            hooks.register_module_forward_pre_hook(lambda m, _: self._stack.append(self._names.get(id(m), ""))),
+            hooks.register_module_forward_hook(self._leave),
+        ]
+        return super().__enter__()  # type: ignore[no-untyped-call]
+
+    def _leave(self, *_: Any) -> None:
+        self._stack.pop()
+
+    def __exit__(self, *problem: Any) -> None:
+        for hook in self._hooks:
+            hook.remove()
+        super().__exit__(*problem)  # type: ignore[no-untyped-call]
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        given = [t for t in tree_flatten((args, kwargs))[0] if isinstance(t, Tensor)]
+        made = [t for t in tree_flatten(out)[0] if isinstance(t, Tensor)]
+        if not made:
+            return out
+        params = {path: self._shapes[path] for t in given if (path := self._parameter(t))}
+        inputs = tuple(dict.fromkeys(self._place[id(t)] for t in given if id(t) in self._place))
+        if not inputs and len(params) == 1 and func.is_view:
+            self._from_parameter.update((id(t), next(iter(params))) for t in made)
+            self._alive.extend(made)
+            return out
+        op = _name(func, given)
+        shape = tuple(made[0].shape)
+        self.nodes.append(Node(self._unique(op), op, inputs, {"macs": _macs(func, args, kwargs, out)}, params, shape))
+        for t in made:
+            self._see(t, len(self.nodes) - 1)
+        return out
+
+    def _see(self, tensor: Tensor, place: int) -> None:
+        self._place[id(tensor)] = place
+        self._alive.append(tensor)
+
+    def _parameter(self, tensor: Tensor) -> str | None:
+        """The path of the parameter that this tensor is, or is a view of."""
+        return self._paths.get(id(tensor)) or self._from_parameter.get(id(tensor))
+
+    def _unique(self, op: str) -> str:
+        path = self._stack[-1] if self._stack else ""
+        name = f"{path}.{op}" if path else op
+        self._taken[name] = self._taken.get(name, 0) + 1
+        return name if self._taken[name] == 1 else f"{name}#{self._taken[name]}"
+
+
+def _macs(func: Any, args: Any, kwargs: Any, out: Any) -> int | None:
+    """By torch's own formulas; None for an operation of some extension, whose cost nobody has told us."""
+    formula = flop_registry.get(func._overloadpacket)
+    if formula is not None:
+        return int(formula(*args, **kwargs, out_val=out)) // 2
+    return 0 if func.namespace in ("aten", "prims", "prim") else None
+
+
+RENAMED = {
+    "addmm": "linear",
+    "mm": "linear",
+    "bmm": "matmul",
+    "_native_batch_norm_legit_no_training": "batch_norm",
+    "native_batch_norm": "batch_norm",
+    "native_layer_norm": "layer_norm",
+    "native_group_norm": "group_norm",
+    "max_pool2d_with_indices": "max_pool2d",
+    "_adaptive_avg_pool2d": "adaptive_avg_pool2d",
+    "hardtanh": "relu6",
+    "_softmax": "softmax",
+    "_scaled_dot_product_flash_attention_for_cpu": "scaled_dot_product_attention",
+    "view": "reshape",
+    "_unsafe_view": "reshape",
+    "t": "transpose",
+}
+
+
+def _name(func: Any, given: list[Tensor]) -> str:
+    name: str = func._overloadpacket.__name__
+    if name == "convolution":
+        return f"conv{given[0].dim() - 2}d"
+    name = name.removesuffix("_") if not name.startswith("__") else name
+    return RENAMED.get(name, name)
