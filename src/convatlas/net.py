@@ -103,10 +103,7 @@ class ConvNet(nn.Module):
         """Give every head a new classifier for ``classes`` classes; all other tensors stay as they are."""
         if classes < 1:
             raise ConvatlasError(f"a network needs at least 1 class, not {classes}")
-        heads: list[tuple[str, Any]] = [
-            ("head", self.head),
-            *((f"aux.{name}", head) for name, head in self.aux.items()),
-        ]
+        heads: dict[str, Any] = {"head": self.head, **{f"aux.{name}": head for name, head in self.aux.items()}}
         for path, head in heads.items():
             head.classifier = self._like(f"{path}.classifier", head.classifier, outputs=classes)
         return self
@@ -148,14 +145,10 @@ class ConvNet(nn.Module):
             if isinstance(old, nn.Linear):
                 new: Any = nn.Linear(old.in_features, outputs or old.out_features, bias=old.bias is not None)
             elif isinstance(old, nn.Conv2d):
-                window: Any = (old.kernel_size, old.stride, old.padding, old.dilation, old.groups)
-                new = nn.Conv2d(
-                    inputs or old.in_channels,
-                    outputs or old.out_channels,
-                    *window,
-                    bias=old.bias is not None,
-                    padding_mode=old.padding_mode,
-                )
+                kept = ("kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
+                options: dict[str, Any] = {attribute: getattr(old, attribute) for attribute in kept}
+                options["bias"] = old.bias is not None
+                new = nn.Conv2d(inputs or old.in_channels, outputs or old.out_channels, **options)
             else:
                 raise ConvatlasError(f"{self.name}: its {type(old).__name__} classifier has a fixed number of classes")
         self._init(path, new)
