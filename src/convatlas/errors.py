@@ -14,7 +14,8 @@ class UnknownName(ConvatlasError):
     """A name that is not among those known; the message says what was near."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]):
-        near = difflib.get_close_matches(name.lower(), list(known), n=3, cutoff=0.6)
+        by_lower = {word.lower(): word for word in known}
+        near = [by_lower[word] for word in difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)]
         hint = f"; did you mean {_either(near)}?" if near else ""
         super().__init__(f"unknown {kind} {name!r}{hint}")
 

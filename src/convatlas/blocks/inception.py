@@ -63,7 +63,8 @@ def layer(inputs: int, row: Layer, *, conv: Conv = ConvNormAct, se: Gate | None 
         module = Inception(inputs, row, conv=conv, se=se)
         return module, module.outputs
     if isinstance(row, tuple):
-        width, kernel, stride, padding = (*row, 1, None)[:4] if len(row) == 2 else (*row, None)[:4]
+        width, kernel, *rest = row
+        stride, padding = (*rest, *(1, None)[len(rest) :])
         return conv(inputs, width, kernel, stride, padding=padding), width
     return row(), inputs
 

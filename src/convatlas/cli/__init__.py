@@ -26,7 +26,7 @@ app.register_install_completion_command()
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    tokens = sys.argv[1:] if arguments is None else list(arguments)
+    tokens = sys.argv[1:] if arguments is None else [*arguments]  # `list` is a verb here
     try:
         status = app(tokens, exit_on_error=False, print_error=False)
     except (ConvatlasError, cyclopts.CycloptsError) as error:

@@ -19,7 +19,7 @@ WORDS = {
 }
 
 
-def card(name: str, *, json: Annotated[bool, Parameter(negative=())] = False) -> None:
+def card(name: str, /, *, json: Annotated[bool, Parameter(negative=())] = False) -> None:
     """Show a network's card: what it brought, what its paper prints, and what was computed here.
 
     Examples:

@@ -18,6 +18,7 @@ QUIET = VIEWS | {"dropout", "drop_path", "relu", "relu6", "silu", "sigmoid", "ta
 
 def show(
     model: str,
+    /,
     *,
     input: str | None = None,
     batch: int = 1,

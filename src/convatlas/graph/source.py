@@ -115,11 +115,11 @@ def _from_file(path: Path, name: str) -> nn.Module:
     if isinstance(maker, nn.Module):
         return maker
     try:
-        made = maker()
+        made = maker() if callable(maker) else maker
     except Exception as error:
         raise ConvatlasError(f"{path.name}: {name}() fails: {type(error).__name__}: {error}") from error
     if not isinstance(made, nn.Module):
-        raise ConvatlasError(f"{path.name}: {name} makes a {type(made).__name__}, not a torch.nn.Module")
+        raise ConvatlasError(f"{path.name}: {name} gives a {type(made).__name__}, not a torch.nn.Module")
     return made
 
 

@@ -1,0 +1,4 @@
+"""convatlas tour"""
+from __future__ import annotations
+def tour() -> None:
+    """x"""

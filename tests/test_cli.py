@@ -1,0 +1,175 @@
+"""The command line as a person and as a program meets it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from convatlas import registry
+from convatlas.cli import main
+
+MINE = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3)
+        self.fc = nn.Linear(4 * 26 * 26, 10)
+
+    def forward(self, x):
+        return self.fc(self.conv(x).flatten(1))
+
+class Untraceable(nn.Module):
+    def forward(self, x):
+        return x * float(x.sum().item())
+
+class Broken(nn.Module):
+    def __init__(self):
+        raise RuntimeError("no disk")
+
+thing = 3
+"""
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    status = main(arguments)
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one line that a mistake gets: status 2, nothing on standard output, no traceback."""
+    status, out, err = run(capsys, *arguments)
+    assert status == 2
+    assert out == ""
+    assert err.startswith("convatlas: ")
+    assert err.count("\n") == 1
+    return err
+
+
+def test_list_json_has_one_object_a_network(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = run(capsys, "list", "--json")
+    rows = json.loads(out)
+    assert status == 0
+    assert {row["name"] for row in rows} == set(registry.names())
+    for row in rows:
+        assert {"name", "family", "year", "input_size", "params", "macs"} <= set(row)
+        assert all(type(row[key]) is int for key in ("input_size", "params", "macs"))
+    resnet50 = next(row for row in rows if row["name"] == "resnet50")
+    assert (resnet50["params"], resnet50["macs"], resnet50["input_size"]) == (25557032, 3857973248, 224)
+
+
+def test_show_json_adds_up(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(capsys, "show", "resnet50", "--input", "320", "--batch", "2", "--json")
+    report = json.loads(out)
+    assert (report["name"], report["input_size"], report["batch"]) == ("resnet50", 320, 2)
+    assert sum(layer["params"] for layer in report["layers"]) == report["totals"]["params"] == 25557032
+    assert sum(layer["macs"] for layer in report["layers"]) == report["totals"]["macs"] == 2 * 7871283200
+    stem = next(layer for layer in report["layers"] if layer["op"] == "conv2d")
+    assert stem["output_shape"] == [2, 64, 160, 160]
+
+
+def test_list_for_people_filters(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(capsys, "list", "res*", "--params-below", "30M")
+    assert "resnet50" in out
+    assert "resnet101" not in out
+
+
+def test_nothing_found_is_no_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run(capsys, "list", "vgg*", "--params-below", "1K")
+    assert (status, out) == (0, "")
+    assert "no network" in err
+    assert run(capsys, "list", "vgg*", "--params-below", "1K", "--json")[1].strip() == "[]"
+
+
+def test_show_sums_up_by_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(capsys, "show", "resnet50", "--depth", "1")
+    for stage in ("stem", "stage1", "stage4", "head", "25,557,032"):
+        assert stage in out
+    assert "stage1.0" not in out
+
+
+def test_a_card_shows_what_is_printed_beside_what_is_computed(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(capsys, "card", "vgg16")
+    assert "138,357,544" in out
+    assert "138 M" in out
+    card = json.loads(run(capsys, "card", "vgg16", "--json")[1])
+    assert card["facts"]["printed"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("shw", "vgg16"), "show"),
+        (("show", "resnet5O"), "did you mean 'resnet50'"),
+        (("show", "vgg16", "--inptu", "3"), "--input"),
+        (("show", "vgg16", "--input", "big"), "no input size"),
+        (("show", "vgg16", "--input", "16"), "the least is 32 x 32"),
+        (("show", "vgg16", "--input", "0"), "at least 1 pixel"),
+        (("show", "vgg16", "--input", "1x224x224"), "reads 3 channels, not 1"),
+        (("show", "vgg16", "--batch", "0"), "at least 1 picture"),
+        (("show", "vgg16", "--batch", "many"), "many"),
+        (("show", "vgg16", "--depth", "0"), "at least 1"),
+        (("show",), "MODEL"),
+        (("show", "timm:convnext_tinny"), "did you mean 'convnext_tiny'"),
+        (("show", "torchvision:resnet5"), "did you mean 'resnet50'"),
+        (("show", "tmm:resnet50"), "kind of model"),
+        (("show", "nowhere.py:Net"), "no file nowhere.py"),
+        (("list", "--family", "VGGG"), "did you mean 'VGG'"),
+        (("list", "--params-below", "lots"), "no number"),
+        (("list", "--year", "then"), "no year"),
+        (("list", "vgg61"), "'vgg16'"),
+        (("card", "gogglenet"), "did you mean 'googlenet'"),
+    ],
+)
+def test_a_mistake_gets_one_line(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], says: str) -> None:
+    assert says in refused(capsys, *arguments)
+
+
+def test_a_module_of_ones_own(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(MINE)
+    _, out, _ = run(capsys, "show", f"{file}:Net", "--input", "1x28x28", "--json")
+    assert json.loads(out)["totals"] == {"params": 40 + 27050, "macs": 4 * 26 * 26 * 9 + 27040}
+    assert "did you mean 'Net'" in refused(capsys, "show", f"{file}:Nett")
+    assert "cannot capture" in refused(capsys, "show", f"{file}:Untraceable")
+    assert "no disk" in refused(capsys, "show", f"{file}:Broken")
+    assert "not a torch.nn.Module" in refused(capsys, "show", f"{file}:thing")
+    file.write_text("def broken(:")
+    assert "does not run: SyntaxError" in refused(capsys, "show", f"{file}:Net")
+
+
+def test_help_comes_with_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    for verb in ("list", "show", "card", "predict", "tour"):
+        status, out, _ = run(capsys, verb, "--help")
+        assert status == 0
+        assert f"convatlas {verb}" in out
+
+
+@pytest.mark.parametrize("arguments", [("list", "--json"), ("show", "resnet50", "--json")])
+def test_reading_the_atlas_is_quick_and_needs_no_torch(arguments: tuple[str, ...]) -> None:
+    code = (
+        "import sys; from convatlas.cli import main; status = main(sys.argv[1:]); "
+        "sys.exit(status or ('torch' in sys.modules) * 3)"
+    )
+    taken = []
+    for _ in range(3):
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, check=False)
+        taken.append(time.perf_counter() - start)
+        assert done.returncode == 0
+    # 0.2 s on a quiet machine; the bound leaves room for other work beside it.
+    assert min(taken) < 1.0
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    command = f"{sys.executable} -m convatlas list --json | head -c 1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
