@@ -6,13 +6,14 @@ BIN    := $(VENV)/bin
 export OMP_WAIT_POLICY := passive
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help install tour test test-all check atlas format clean
+.PHONY: help install tour test test-all check docs atlas format clean
 
 help:
 	@echo "make tour      install into .venv and take the tour"
 	@echo "make test      install into .venv and run the tests"
 	@echo "make test-all  the tests over every network of the registry; writes benchmarks/results/contract.txt"
 	@echo "make check     ruff, mypy and import-linter"
+	@echo "make docs      the documentation, in docs/_build/html"
 	@echo "make atlas     capture every network's graph again, after a change in nets/ or facts/"
 
 install: $(VENV)/installed
@@ -38,6 +39,10 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build/html
 
 atlas: install
 	$(BIN)/python -m convatlas.graph.atlas

@@ -64,7 +64,8 @@ def layer(inputs: int, row: Layer, *, conv: Conv = ConvNormAct, se: Gate | None 
         return module, module.outputs
     if isinstance(row, tuple):
         width, kernel, *rest = row
-        stride, padding = (*rest, *(1, None)[len(rest) :])
+        stride = rest[0] if rest else 1
+        padding = rest[1] if len(rest) > 1 else None
         return conv(inputs, width, kernel, stride, padding=padding), width
     return row(), inputs
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import math
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+from convatlas import facts, registry
+from convatlas.errors import ConvatlasError, UnknownName
 
-from convatlas import registry
-from convatlas.errors import ConvatlasError
+if TYPE_CHECKING:
+    from torch import Tensor
+
+OWN = "convatlas"
+"""The form of our own state dicts, which need no key map."""
 
 
 @cache
@@ -23,52 +27,77 @@ def keymap(module: str) -> dict[str, Any]:
     return tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def convert(name: str, state_dict: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
-    """Our state dict of network ``name`` from that of its twin in ``source`` ("torchvision" or "timm").
+def convert(name: str, state_dict: Mapping[str, Tensor], source: str | None = None) -> dict[str, Tensor]:
+    """Our state dict of network ``name`` from that of its twin in ``source``.
+
+    source: "torchvision", "timm" or another section of the family's key map; "convatlas" for a state dict of ours;
+    None to find out which of them it is.
 
     Every key must find its place and every tensor must have our shape (a linear layer may come as a 1x1
-    convolution, and the other way round).  The head may have another number of classes.  Auxiliary heads come along
-    where the state dict has them.
+    convolution, and the other way round).  The classifiers may have another number of classes, the first layer
+    another number of input channels.  Auxiliary heads come along where the state dict has them.
 
-    Raises ConvatlasError naming the first missing key, unknown key or wrong shape, or that the twin is another
+    Raises ConvatlasError naming the first missing key, unknown key or wrong shape, or that the weights are another
     network's.
     """
-    theirs = keymap(registry.module_of(name)).get(source, {})
-    twins = theirs.get("twins", {})
-    if name not in twins:
-        owner = next((ours for ours, other in twins.items() if other == name), None)
-        hint = f"; {source}'s {name} is {owner} here" if owner else ""
-        raise ConvatlasError(f"{name} has no twin in {source}{hint}")
+    if source is None:
+        return _recognised(name, state_dict)
+    if source == OWN:
+        return fitted(name, state_dict)
+    return fitted(name, renamed(name, state_dict, source))
 
-    renamed = {}
+
+def renamed(name: str, state_dict: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+    """The tensors of a twin's state dict under our names; shapes are not looked at."""
+    maps = keymap(registry.module_of(name))
+    twins = maps.get(source, {}).get("twins", {})
+    if name not in twins:
+        if source not in maps and source not in _every_source():
+            raise UnknownName("source of weights", source, [OWN, *_every_source()])
+        owner = next((ours for ours, theirs in twins.items() if theirs == name), None)
+        hint = f": {source}'s {name} is {owner} here, and these are {owner}'s weights" if owner else ""
+        raise ConvatlasError(f"{name} has no twin in {source}{hint}")
+    return _by_rules(state_dict, maps[source])
+
+
+def _by_rules(state_dict: Mapping[str, Tensor], section: Mapping[str, Any]) -> dict[str, Tensor]:
+    drop = re.compile("|".join(f"(?:{pattern})" for pattern in section.get("drop", ())) or r"(?!)")
+    rules = [(re.compile(pattern), new) for pattern, new in section.get("rules", ())]
+    names = {}
     for key, tensor in state_dict.items():
-        if any(re.search(pattern, key) for pattern in theirs.get("drop", ())):
+        if drop.search(key):
             continue
-        for pattern, new in theirs.get("rules", ()):
-            key = re.sub(pattern, new, key)
-        renamed[key] = tensor
-    return fitted(name, renamed)
+        for pattern, new in rules:
+            key = pattern.sub(new, key)
+        names[key] = tensor
+    return names
+
+
+# ---- shapes -----------------------------------------------------------------------------------------------
 
 
 def fitted(name: str, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The state dict in our order and shapes, or ConvatlasError saying what does not fit."""
     aux = any(key.startswith("aux.") for key in state_dict) and "aux" in registry.options(name)
     expected = registry.create(name, aux=True if aux else None, initialise=False).state_dict()
+    return placed(name, state_dict, expected)
+
+
+def placed(name: str, state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict in the order and shapes of ``expected``; classes and input channels may differ."""
     if unknown := sorted(set(state_dict) - set(expected)):
         raise ConvatlasError(
             f"{name} has no parameter {unknown[0]!r}{_more(unknown)}: a checkpoint of another network?"
         )
+    if missing := [key for key in expected if key not in state_dict and not key.endswith("num_batches_tracked")]:
+        raise ConvatlasError(f"the checkpoint lacks {name}'s {missing[0]!r}{_more(missing)}")
+    first = first_layer(expected)
     result = {}
     for key, ours in expected.items():
-        if key not in state_dict:
-            if key.endswith("num_batches_tracked"):
-                result[key] = ours
-                continue
-            missing = [k for k in expected if k not in state_dict and not k.endswith("num_batches_tracked")]
-            raise ConvatlasError(f"the checkpoint lacks {name}'s {key!r}{_more(missing)}")
-        tensor = state_dict[key]
-        rows = tensor.shape[:1] if ".classifier." in key else ours.shape[:1]
-        shape = (*rows, *ours.shape[1:])
+        tensor = state_dict.get(key, ours)
+        rows = tensor.shape[:1] if is_classifier(key) else ours.shape[:1]
+        columns = tensor.shape[1:2] if key == first and tensor.dim() > 1 else ours.shape[1:2]
+        shape = (*rows, *columns, *ours.shape[2:])
         if tensor.shape != shape and not _one_is_linear(tensor, shape):
             raise ConvatlasError(
                 f"{name}'s {key!r} has shape {tuple(ours.shape)}, the checkpoint's {tuple(tensor.shape)}"
@@ -77,10 +106,72 @@ def fitted(name: str, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return result
 
 
+def is_classifier(key: str) -> bool:
+    """Whether a parameter belongs to a layer whose outputs are the classes."""
+    return ".classifier." in key
+
+
+def first_layer(state_dict: Mapping[str, Tensor]) -> str | None:
+    """The key of the first convolution's weight, whose columns are the picture's channels."""
+    return next((key for key, tensor in state_dict.items() if tensor.dim() == 4), None)
+
+
 def _one_is_linear(tensor: Tensor, shape: tuple[int, ...]) -> bool:
     """Whether a linear layer's weight stands for a convolution's over the whole map, or the other way round."""
-    return 2 in (tensor.dim(), len(shape)) and (tensor.shape[0], tensor[0].numel()) == (shape[0], math.prod(shape[1:]))
+    if 2 not in (tensor.dim(), len(shape)) or tensor.dim() == 0:
+        return False
+    return (tensor.shape[0], math.prod(tensor.shape[1:])) == (shape[0], math.prod(shape[1:]))
 
 
 def _more(keys: list[str]) -> str:
     return f" (and {len(keys) - 1} more)" if len(keys) > 1 else ""
+
+
+# ---- weights of unknown origin ----------------------------------------------------------------------------
+
+
+def _recognised(name: str, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Our own form, or one of the key maps of the network's family; else an error that says whose weights they are."""
+    try:
+        return fitted(name, state_dict)
+    except ConvatlasError as own:
+        why = own
+    for source, section in keymap(registry.module_of(name)).items():
+        if name not in section.get("twins", {}):
+            continue
+        theirs = _by_rules(state_dict, section)
+        try:
+            return fitted(name, theirs)
+        except ConvatlasError as error:
+            # The complaint worth hearing is that of the map whose names fit, not of those that know none of them.
+            if any(key.startswith("trunk.") for key in theirs):
+                why = error
+    owner = next(_owners(state_dict), None)
+    if owner:
+        raise ConvatlasError(f"these are not {name}'s weights but {owner}'s") from why
+    raise why
+
+
+def _owners(state_dict: Mapping[str, Tensor]) -> Iterator[str]:
+    """The networks that these weights fit, in any form; only those with as many parameters are tried."""
+    statistics = ("running_mean", "running_var", "num_batches_tracked")
+    count = sum(tensor.numel() for key, tensor in state_dict.items() if not key.endswith(statistics))
+    for name, entry in facts.index().items():
+        if count not in (entry["params"], entry.get("with_aux", {}).get("params")):
+            continue
+        sections = keymap(entry["module"]).items()
+        forms = [_by_rules(state_dict, s) for _, s in sections if name in s.get("twins", {})]
+        for form in (*forms, state_dict):
+            try:
+                fitted(name, form)
+            except ConvatlasError:
+                continue
+            yield name
+            break
+
+
+@cache
+def _every_source() -> tuple[str, ...]:
+    folder = files(__package__) / "keymaps"
+    modules = sorted(path.name.removesuffix(".toml") for path in folder.iterdir() if path.name.endswith(".toml"))
+    return tuple(dict.fromkeys(source for module in modules for source in keymap(module)))

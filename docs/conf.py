@@ -1,0 +1,43 @@
+"""Sphinx: `make docs` builds docs/_build/html.  The page of networks is made from the atlas and the facts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import convatlas
+from convatlas.cli.output import short
+
+project = "convatlas"
+author = "the convatlas developers"
+version = release = convatlas.__version__
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = f"convatlas {release}"
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+myst_heading_anchors = 3
+
+
+def networks_page() -> str:
+    """A table of every network, one section a family, in the order of the line."""
+    families: dict[str, list[convatlas.registry.Card]] = {}
+    for name in convatlas.facts.networks():
+        card = convatlas.card(name)
+        families.setdefault(card.family, []).append(card)
+    lines = ["# The networks", "", "Multiply-adds are those of convolutions and linear layers, for one picture of the "
+             "given size. Parameters are the trainable ones.", ""]  # fmt: skip
+    for family, cards in families.items():
+        idea = next((card.facts["idea"] for card in cards if "idea" in card.facts), "")
+        lines += [f"## {family}", "", idea, "", "| name | what it is | year | input | parameters | MACs | paper |",
+                  "|---|---|---:|---:|---:|---:|---|"]  # fmt: skip
+        lines += [
+            f"| `{card.name}` | {card.title} | {card.year or ''} | {card.input_size} | {card.params:,} "
+            f"| {short(card.macs, 4)} | {card.facts.get('paper', '')} |"
+            for card in cards
+        ]
+        lines.append("")
+    return "\n".join(lines)
+
+
+Path(__file__).with_name("networks.md").write_text(networks_page(), encoding="utf-8")

@@ -1,0 +1,177 @@
+"""Weights into a network: everything is checked before the first tensor changes."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from convatlas import facts, registry
+from convatlas.errors import ConvatlasError
+from convatlas.weights.cache import fetch
+from convatlas.weights.checkpoint import read
+from convatlas.weights.convert import convert, first_layer, is_classifier
+from convatlas.weights.labels import Label, named
+from convatlas.weights.preprocess import Preprocess
+from convatlas.weights.source import Source, find, sources
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from convatlas.net import ConvNet
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What travels with a network whose weights were loaded, as ``net.weights``.
+
+    labels: the class of each logit; preprocess: what makes a picture fit these weights.
+    notes: what is not as published (a fresh classifier, an adapted first layer …), one sentence each.
+    """
+
+    source: Source
+    labels: tuple[Label, ...]
+    preprocess: Preprocess
+    notes: tuple[str, ...] = ()
+
+
+def pretrained(
+    name: str,
+    weights: str | os.PathLike[str] = "default",
+    *,
+    classes: int | None = None,
+    channels: int | None = None,
+    input_size: int | None = None,
+    dropout: float | None = None,
+    drop_path: float | None = None,
+    aux: bool | None = None,
+) -> ConvNet:
+    """A network with published weights, or a file's, in evaluation mode; ``net.weights`` says what they are.
+
+    weights: "default", the id of one of ``sources(name)``, or a file.
+    classes, channels: another number than the weights have gives a fresh classifier, an adapted first layer.
+    The other options are those of ``create``.
+
+    Raises ConvatlasError for weights that do not fit, cannot be fetched, or are not what was published.
+    """
+    source = find(name, weights)
+    state = convert(name, read(fetch(source)), source.form)
+    net = registry.create(
+        name,
+        classes=classes or _rows(state),
+        channels=channels,
+        input_size=input_size,
+        dropout=dropout,
+        drop_path=drop_path,
+        aux=aux,
+        initialise=bool(aux) or classes not in (None, _rows(state)),
+    )
+    _load(net, source, state)
+    return net.eval()
+
+
+def load(net: ConvNet, weights: str | os.PathLike[str] = "default") -> Weights:
+    """Load published weights, or a file's, into a network that ``create`` made; its mode stays as it is.
+
+    A classifier for another number of classes stays as it was, the weights for another number of input channels are
+    adapted as ``set_channels`` does; the notes of what is returned (``net.weights``) say so.
+
+    Raises ConvatlasError if anything else does not fit; then no tensor has changed.
+    """
+    if not getattr(net, "name", ""):
+        raise ConvatlasError("weights are loaded into networks of the atlas; this one has no name")
+    source = find(net.name, weights)
+    return _load(net, source, convert(net.name, read(fetch(source)), source.form))
+
+
+def _load(net: ConvNet, source: Source, state: dict[str, Tensor]) -> Weights:
+    import torch
+
+    state, notes = _fit(net, state)
+    own = net.state_dict()
+    with torch.no_grad():
+        for key, tensor in state.items():
+            own[key].copy_(tensor)
+    net.weights = _travelling(net, source, notes)  # type: ignore[assignment]
+    return net.weights  # type: ignore[return-value]
+
+
+def _fit(net: ConvNet, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """The tensors that go into this very network, and what there is to say about the others."""
+    own, notes, result = net.state_dict(), [], {}
+    first = first_layer(own)
+    for key, tensor in state.items():
+        if key not in own:
+            if key.startswith("aux."):  # built without its auxiliary heads
+                continue
+            raise ConvatlasError(f"this {net.name} has no {key!r}, which its weights have: it was built with other options")
+        ours = own[key]
+        if key == first and tensor.shape[1] != ours.shape[1] and tensor.shape[2:] == ours.shape[2:]:
+            notes.append(f"the first layer was adapted from {tensor.shape[1]} to {ours.shape[1]} input channels")
+            tensor = _for_channels(tensor, ours.shape[1])
+        if tensor.shape == ours.shape:
+            result[key] = tensor
+        elif not is_classifier(key):
+            raise ConvatlasError(_misfit(net, key, ours, tensor))
+    if fresh := [key for key in own if key not in result and not key.endswith("num_batches_tracked")]:
+        if strange := [key for key in fresh if not (is_classifier(key) or key.startswith("aux."))]:
+            raise ConvatlasError(f"the weights lack {net.name}'s {strange[0]!r}: it was built with other options")
+        if any(key.startswith("head.") for key in fresh):
+            notes.append(f"the weights are for {_rows(state)} classes; the classifier for {net.classes} is untrained")
+        if any(key.startswith("aux.") for key in fresh):
+            notes.append("the auxiliary heads, or their classifiers, are untrained")
+    if _is_small(net):
+        size = net.input_size[1]
+        notes.append(f"built for {size}-pixel pictures: its stem does not shrink them, as that of the weights did")
+    return result, notes
+
+
+def _misfit(net: ConvNet, key: str, ours: Tensor, tensor: Tensor) -> str:
+    sizes = f"{key!r} has shape {tuple(ours.shape)}, the weights' {tuple(tensor.shape)}"
+    if _is_small(net):
+        size = net.input_size[1]
+        return f"this {net.name} was built for {size}-pixel pictures, with a stem that its weights do not fit: {sizes}"
+    return f"this {net.name}'s {sizes}: it was built with other options"
+
+
+def _is_small(net: ConvNet) -> bool:
+    usual = facts.index().get(net.name, {}).get("input_size", 0)
+    return net.input_size[1] < registry.SMALL_PICTURE <= usual
+
+
+def _for_channels(weight: Tensor, channels: int) -> Tensor:
+    """The first layer's weight for another number of channels, by the network's own rule."""
+    from torch import nn
+
+    from convatlas.net import ConvNet
+
+    outputs, inputs, *kernel = weight.shape
+    layer = nn.Conv2d(inputs, outputs, (kernel[0], kernel[1]), bias=False)
+    layer.weight = nn.Parameter(weight)
+    adapted: Any = ConvNet({"first": layer}, {"classifier": nn.Identity()}, input_size=(inputs, 1, 1))
+    return adapted.set_channels(channels).trunk.first.weight.detach()
+
+
+def _travelling(net: ConvNet, source: Source, notes: list[str]) -> Weights:
+    channels, size = net.input_size[0], net.input_size[1]
+    preprocess = source.preprocess
+    if source.kind == "file":
+        preprocess = _assumed(net.name, size)
+        notes = [*notes, "a file says nothing of its preprocessing; that of the usual weights is assumed"]
+    if source.kind == "file" or (source.labels == "imagenet" and source.classes != net.classes):
+        source = replace(source, classes=net.classes, labels="imagenet" if net.classes == 1000 else None)
+    if channels == 1 and preprocess.channels != 1:
+        preprocess = preprocess.grey()
+    if _is_small(net):
+        preprocess = replace(preprocess, crop=size, resize=size)
+    return Weights(source, named(source.labels, net.classes), preprocess, tuple(notes))
+
+
+def _assumed(name: str, size: int) -> Preprocess:
+    published = sources(name)
+    return published[0].preprocess if published else Preprocess.for_input(size)
+
+
+def _rows(state: dict[str, Tensor]) -> int:
+    """For how many classes a state dict of ours is."""
+    return next(tensor.shape[0] for key, tensor in state.items() if key.startswith("head.") and is_classifier(key))

