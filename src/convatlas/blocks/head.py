@@ -16,20 +16,26 @@ def pooled_head(features: int, classes: int, dropout: float = 0.0) -> OrderedDic
     return head
 
 
-def dense_head(channels: int, size: int, classes: int, dropout: float) -> OrderedDict[str, nn.Module]:
-    """Three fully connected layers on a fixed ``size`` x ``size`` map (AlexNet's fc6, fc7, fc8, in VGG's order).
+def dense_head(
+    channels: int,
+    size: int,
+    classes: int,
+    dropout: float,
+    *,
+    hidden: tuple[int, int] = (4096, 4096),
+    drop_first: bool = False,
+) -> OrderedDict[str, nn.Module]:
+    """AlexNet's three fully connected layers on a fixed ``size`` x ``size`` map: (N, channels, H, W) -> (N, classes).
 
     Another map is pooled to that size, which at the paper's own size is the identity; so the input's size never
-    changes the parameters.
+    changes the parameters.  drop_first: dropout before fc6 and fc7, not after them.
     """
-    return OrderedDict(
-        pool=nn.AdaptiveAvgPool2d(size),
-        flatten=nn.Flatten(),
-        fc6=nn.Linear(channels * size * size, 4096),
-        relu6=nn.ReLU(inplace=True),
-        drop6=nn.Dropout(dropout),
-        fc7=nn.Linear(4096, 4096),
-        relu7=nn.ReLU(inplace=True),
-        drop7=nn.Dropout(dropout),
-        classifier=nn.Linear(4096, classes),
-    )
+    layers: OrderedDict[str, nn.Module] = OrderedDict(pool=nn.AdaptiveAvgPool2d(size), flatten=nn.Flatten())
+    inputs = channels * size * size
+    for number, width in zip((6, 7), hidden):
+        dense = {f"fc{number}": nn.Linear(inputs, width), f"relu{number}": nn.ReLU(inplace=True)}
+        drop = {f"drop{number}": nn.Dropout(dropout)}
+        layers |= drop | dense if drop_first else dense | drop
+        inputs = width
+    layers["classifier"] = nn.Linear(inputs, classes)
+    return layers

@@ -59,12 +59,17 @@ def basic(width: int, stride: int) -> list[tuple[int, int, int]]:
 
 
 def bottleneck(width: int, stride: int) -> list[tuple[int, int, int]]:
+    return [(width, 1, 1), (width, 3, stride), (4 * width, 1, 1)]
+
+
+def bottleneck_v1(width: int, stride: int) -> list[tuple[int, int, int]]:
+    """The stride in the first 1x1, as in the ResNet of 2015."""
     return [(width, 1, stride), (width, 3, 1), (4 * width, 1, 1)]
 
 
 CIFAR = dict(input_size=32, classes=10)
 VARIANTS = {
-    "preresnet50":          dict(depths=(3, 4, 6, 3)),
+    "preresnet50":          dict(depths=(3, 4, 6, 3), block=bottleneck_v1),
     "preresnet200":         dict(depths=(3, 24, 36, 3)),
     "preresnet110_cifar":   CIFAR | dict(depths=(18,) * 3, widths=(16, 32, 64), block=basic),
     "preresnet164_cifar":   CIFAR | dict(depths=(18,) * 3, widths=(16, 32, 64)),
@@ -92,8 +97,8 @@ def preresnet(
     for_cifar = len(depths) == 3
     inputs = make_divisible((16 if for_cifar else 64) * width)
     drops = iter(linear_decay(drop_path, sum(depths)))
-    stem = nn.Conv2d(channels, inputs, 3, 1, 1, bias=False) if for_cifar else imagenet_stem(channels, inputs, input_size)
-    trunk = OrderedDict(stem=stem)
+    small_stem = nn.Conv2d(channels, inputs, 3, 1, 1, bias=False)
+    trunk = OrderedDict(stem=small_stem if for_cifar else imagenet_stem(channels, inputs, input_size))
     for number, (depth, wide) in enumerate(zip(depths, widths), 1):
         blocks = []
         for index in range(depth):

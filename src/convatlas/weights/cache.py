@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import logging
 import os
 import re
 import shutil
@@ -198,12 +199,25 @@ def _from_hub(source: Source) -> Path:
     """By huggingface_hub, in its own cache, which other programs share.  A file there is named by its sha256."""
     from huggingface_hub import hf_hub_download
 
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
     try:
-        path = Path(hf_hub_download(source.where, source.file))
+        logger.setLevel(logging.ERROR)  # its five retries are not worth five lines
+        path = Path(_in_hub_cache(source) or hf_hub_download(source.where, source.file))
     except Exception as error:  # its errors have no common base but Exception
-        reason = " ".join(str(error).split())
+        reason = str(error).strip().split("\n")[0]
         raise ConvatlasError(f"{source.name} cannot be fetched from huggingface.co/{source.where}: {reason}") from error
+    finally:
+        logger.setLevel(level)
     blob = path.resolve().name
     if not _is(path, source.sha256 or (blob if re.fullmatch(r"[0-9a-f]{64}", blob) else None)):
         raise ConvatlasError(f"{path} is damaged: wrong sha256; delete it, and it is fetched again")
     return path
+
+
+def _in_hub_cache(source: Source) -> str | None:
+    """The file as it was fetched before, without asking the hub whether there is a newer one."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(source.where, source.file)
+    return found if isinstance(found, str) else None

@@ -22,7 +22,14 @@ OWN = "convatlas"
 
 @cache
 def keymap(module: str) -> dict[str, Any]:
-    """The key map of one module of ``nets``: {source: {"twins": {ours: theirs}, "rules": [[regex, new]], …}}."""
+    """The key map of one module of ``nets``, by source: {source: section}.
+
+    twins    {ours: theirs}: the networks that are the same.
+    rules    [[regex, new], …]: all applied in turn by re.sub turn their names into ours.
+    drop     [regex, …]: their names that have no counterpart.
+    ordered  a regex of our units (blocks, or layers), where theirs are numbered through: "#N." at the start of a
+             renamed key stands for such a unit, in the order of N here and in running order there.
+    """
     path = files(__package__) / "keymaps" / f"{module}.toml"
     return tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
@@ -44,11 +51,12 @@ def convert(name: str, state_dict: Mapping[str, Tensor], source: str | None = No
         return _recognised(name, state_dict)
     if source == OWN:
         return fitted(name, state_dict)
-    return fitted(name, renamed(name, state_dict, source))
+    section = _section(name, source)
+    return fitted(name, _by_rules(state_dict, section), section.get("ordered"))
 
 
-def renamed(name: str, state_dict: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
-    """The tensors of a twin's state dict under our names; shapes are not looked at."""
+def _section(name: str, source: str) -> Mapping[str, Any]:
+    """The section of the family's key map in which the network has its twin."""
     maps = keymap(registry.module_of(name))
     twins = maps.get(source, {}).get("twins", {})
     if name not in twins:
@@ -57,7 +65,8 @@ def renamed(name: str, state_dict: Mapping[str, Tensor], source: str) -> dict[st
         owner = next((ours for ours, theirs in twins.items() if theirs == name), None)
         hint = f": {source}'s {name} is {owner} here, and these are {owner}'s weights" if owner else ""
         raise ConvatlasError(f"{name} has no twin in {source}{hint}")
-    return _by_rules(state_dict, maps[source])
+    section: Mapping[str, Any] = maps[source]
+    return section
 
 
 def _by_rules(state_dict: Mapping[str, Tensor], section: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -76,14 +85,24 @@ def _by_rules(state_dict: Mapping[str, Tensor], section: Mapping[str, Any]) -> d
 # ---- shapes -----------------------------------------------------------------------------------------------
 
 
-def fitted(name: str, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def fitted(name: str, state_dict: Mapping[str, Tensor], ordered: str | None = None) -> dict[str, Tensor]:
     """The state dict in our order and shapes, or ConvatlasError saying what does not fit."""
     aux = any(key.startswith("aux.") for key in state_dict) and "aux" in registry.options(name)
     expected = registry.create(name, aux=True if aux else None, initialise=False).state_dict()
-    return placed(name, state_dict, expected)
+    if ordered:
+        state_dict = _in_order(state_dict, expected, ordered)
+    return _placed(name, state_dict, expected)
 
 
-def placed(name: str, state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _in_order(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor], ordered: str) -> dict[str, Tensor]:
+    """Their units, numbered through ("#N."), under the names of ours, which come in the same order."""
+    units = dict.fromkeys(found[0] for key in expected if (found := re.match(ordered, key)))
+    numbers = sorted({int(found[1]) for key in state_dict if (found := re.match(r"#(\d+)\.", key))})
+    names = {f"#{number}.": unit for number, unit in zip(numbers, units)}
+    return {re.sub(r"^#\d+\.", lambda m: names.get(m[0], m[0]), key): tensor for key, tensor in state_dict.items()}
+
+
+def _placed(name: str, state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The state dict in the order and shapes of ``expected``; classes and input channels may differ."""
     if unknown := sorted(set(state_dict) - set(expected)):
         raise ConvatlasError(
@@ -141,10 +160,10 @@ def _recognised(name: str, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor
             continue
         theirs = _by_rules(state_dict, section)
         try:
-            return fitted(name, theirs)
+            return fitted(name, theirs, section.get("ordered"))
         except ConvatlasError as error:
             # The complaint worth hearing is that of the map whose names fit, not of those that know none of them.
-            if any(key.startswith("trunk.") for key in theirs):
+            if any(key.startswith(("trunk.", "#")) for key in theirs):
                 why = error
     owner = next(_owners(state_dict), None)
     if owner:
@@ -160,10 +179,14 @@ def _owners(state_dict: Mapping[str, Tensor]) -> Iterator[str]:
         if count not in (entry["params"], entry.get("with_aux", {}).get("params")):
             continue
         sections = keymap(entry["module"]).items()
-        forms = [_by_rules(state_dict, s) for _, s in sections if name in s.get("twins", {})]
-        for form in (*forms, state_dict):
+        forms = [
+            (_by_rules(state_dict, section), section.get("ordered"))
+            for _, section in sections
+            if name in section.get("twins", {})
+        ]
+        for form, ordered in [*forms, (dict(state_dict), None)]:
             try:
-                fitted(name, form)
+                fitted(name, form, ordered)
             except ConvatlasError:
                 continue
             yield name

@@ -69,14 +69,11 @@ def find(name: str, source: str | os.PathLike[str] = "default") -> Source:
 
     Raises UnknownName for an id that does not exist, ConvatlasError where there are no weights or no such file.
     """
-    known = sources(name)
-    text = os.fspath(source)
+    known, text = sources(name), os.fspath(source)
+    if known and text == "default":
+        return known[0]
     if by_id := next((s for s in known if s.id == text), None):
         return by_id
-    if text == "default":
-        if not known:
-            raise ConvatlasError(f"no published weights fit {name}{_relatives(name)}; a file of your own can be given")
-        return known[0]
     path = Path(text).expanduser()
     if path.is_file():
         return Source(name, path.name, "file", str(path), path.name, classes=0, labels=None, data="")
@@ -84,10 +81,20 @@ def find(name: str, source: str | os.PathLike[str] = "default") -> Source:
         raise ConvatlasError(f"{path} is a folder, not a file of weights")
     if path.suffix.lower() in SUFFIXES or os.sep in text:
         raise ConvatlasError(f"no file {path}")
+    raise ConvatlasError(_unknown(name, text, known))
+
+
+def _unknown(name: str, text: str, known: tuple[Source, ...]) -> str:
+    """Why there are no such weights, and what there is instead: resnet50_v1_5's for resnet50."""
+    later = [other for other in facts.weights() if other.startswith(f"{name}_")]
+    for other in later:
+        if any(s.id == text for s in _sources(other)):
+            return f"these are {other}'s weights: no {text} weights fit {name}"
     if not known:
-        raise ConvatlasError(f"no published weights fit {name}{_relatives(name)}, and there is no file {text!r}")
-    has = ", ".join(s.id for s in known)
-    raise ConvatlasError(f"{UnknownName('weights', text, [s.id for s in known])}; {name} has: {has}, or give a file")
+        hint = f"; {', '.join(later)} {'has' if len(later) == 1 else 'have'} some" if later else ""
+        return f"no published weights fit {name}{hint}; a file of your own can be given"
+    ids = [s.id for s in known]
+    return f"{UnknownName('weights', text, ids)} (of {name}: {', '.join(ids)}, or a file)"
 
 
 @cache
@@ -106,9 +113,3 @@ def _record(name: str, row: Mapping[str, Any]) -> Source:
     prepared = {key: tuple(v) if isinstance(v := row.pop(key), list) else v for key in own}
     form = row.pop("form", {"url": "torchvision", "hub": "timm"}.get(kind))
     return Source(name, kind=kind, where=where, file=file, form=form, preprocess=Preprocess(**prepared), **row)
-
-
-def _relatives(name: str) -> str:
-    """Networks with weights that are this one's later forms: resnet50_v1_5 for resnet50."""
-    near = [other for other in facts.weights() if other.startswith(f"{name}_")]
-    return f"; {', '.join(near)} {'has' if len(near) == 1 else 'have'} some" if near else ""

@@ -1,0 +1,1 @@
+"""Running networks where they are needed."""
