@@ -8,19 +8,17 @@ from torch import nn
 
 
 class NormActConv(nn.Sequential):
-    """norm -> ReLU -> conv without bias: (N, in, H, W) -> (N, out, H / stride, W / stride).
+    """norm -> ReLU [-> dropout] -> conv without bias: (N, in, H, W) -> (N, out, H / stride, W / stride).
 
     He et al. 2016 (arXiv 1603.05027), Figure 4(e); DenseNet's composite function.
     """
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1):
-        super().__init__(
-            OrderedDict(
-                norm=nn.BatchNorm2d(inputs),
-                act=nn.ReLU(inplace=True),
-                conv=nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
-            )
-        )
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, *, dropout: float = 0.0):
+        layers: OrderedDict[str, nn.Module] = OrderedDict(norm=nn.BatchNorm2d(inputs), act=nn.ReLU(inplace=True))
+        if dropout:
+            layers["dropout"] = nn.Dropout(dropout)
+        layers["conv"] = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+        super().__init__(layers)
 
 
 class NormAct(nn.Sequential):

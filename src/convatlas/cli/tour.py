@@ -1,4 +1,6 @@
 """convatlas tour"""
 from __future__ import annotations
+
+
 def tour() -> None:
     """x"""

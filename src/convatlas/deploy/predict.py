@@ -152,7 +152,9 @@ def _ready(model: str | ConvNet, weights: str | os.PathLike[str], device: str | 
         net = model
     travelling = getattr(net, "weights", None)
     if not isinstance(travelling, Weights):
-        raise ConvatlasError("this network has no weights: make it with convatlas.pretrained, or convatlas.weights.load")
+        raise ConvatlasError(
+            "this network has no weights: make it with convatlas.pretrained, or convatlas.weights.load"
+        )
     if travelling.preprocess.channels != net.input_size[0]:
         raise ConvatlasError(f"a network for {net.input_size[0]} channels reads no ordinary pictures")
     if device is not None:

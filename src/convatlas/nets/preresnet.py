@@ -22,7 +22,8 @@ from convatlas.registry import network
 class PreBlock(nn.Module):
     """Pre-activation residual block: (N, in, H, W) -> (N, out, H / stride, W / stride).
 
-    convolutions: (width, kernel, stride) of each; ``dropout`` lies before the last, as in wide ResNets.
+    convolutions: (width, kernel, stride) of each.
+    dropout: between the last convolution and the activation before it (Zagoruyko and Komodakis, section 2.4).
     Where the shape changes, the shortcut is a 1x1 projection of the *activated* input, and the identity elsewhere.
     """
 
@@ -39,9 +40,8 @@ class PreBlock(nn.Module):
         self.conv1 = nn.Conv2d(inputs, width, kernel, step, kernel // 2, bias=False)
         body = OrderedDict()
         for number, (out, kernel, step) in enumerate(rest, 2):
-            if dropout and number == len(convolutions):
-                body["dropout"] = nn.Dropout(dropout)
-            body[f"conv{number}"] = NormActConv(width, out, kernel, step)
+            last = number == len(convolutions)
+            body[f"conv{number}"] = NormActConv(width, out, kernel, step, dropout=dropout if last else 0.0)
             width = out
         self.body = nn.Sequential(body)
         self.gate = se(outputs) if se else nn.Identity()

@@ -44,8 +44,10 @@ def _content(path: Path, start: bytes) -> Any:
         raise ConvatlasError(f"{path} is empty")
     if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size:
         return _safetensors(path)
-    if zipfile.is_zipfile(path) or start.startswith(TORCH_BEFORE_1_6):
+    if start.startswith(TORCH_BEFORE_1_6) or zipfile.is_zipfile(path):
         return _torch(path)
+    if start.startswith(b"PK"):
+        raise ConvatlasError(f"{path} is cut off")
     if start[:1] == b"\x80":
         return _numpy_pickle(path)
     raise ConvatlasError(f"{path} is no checkpoint (safetensors, or a file that torch.save wrote)")
@@ -67,6 +69,8 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
 def _torch(path: Path) -> Any:
     import torch
 
+    if zipfile.is_zipfile(path) and any("/code/" in name for name in zipfile.ZipFile(path).namelist()):
+        raise ConvatlasError(f"{path} is a TorchScript archive, which holds code; save the network's state_dict()")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -105,8 +109,10 @@ def _numpy_pickle(path: Path) -> dict[str, Tensor]:
         with path.open("rb") as file:
             content = _OnlyArrays(file).load()
     except Exception as error:  # a pickle that is none fails in all kinds of ways
-        raise ConvatlasError(f"{path} is no checkpoint: only numpy arrays are read from a pickle, not {error}") from error
-    tensors = {}
+        raise ConvatlasError(
+            f"{path} is no checkpoint: only numpy arrays are read from a pickle, not {error}"
+        ) from error
+    tensors: dict[str, Tensor] = {}
     for name, value in content.items() if isinstance(content, dict) else ():
         if isinstance(value, list | tuple):
             tensors |= {f"{name}.{part}": _tensor(array, path) for part, array in zip(("weight", "bias"), value)}
@@ -152,4 +158,4 @@ def _plain(content: Any, path: Path) -> dict[str, Tensor]:
 
 
 def _reason(error: Exception) -> str:
-    return str(error).split("\n")[0].strip() or type(error).__name__
+    return str(error).strip().split("\n")[0].split(". ")[0] or type(error).__name__

@@ -84,17 +84,48 @@ def _by_rules(state_dict: Mapping[str, Tensor], section: Mapping[str, Any]) -> d
 
 # ---- shapes -----------------------------------------------------------------------------------------------
 
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+@cache
+def shapes(name: str, aux: bool = False) -> Shapes:
+    """The shape of every tensor in a network's state dict, in order."""
+    net = registry.create(name, aux=True if aux else None, initialise=False)
+    return {key: tuple(tensor.shape) for key, tensor in net.state_dict().items()}
+
 
 def fitted(name: str, state_dict: Mapping[str, Tensor], ordered: str | None = None) -> dict[str, Tensor]:
     """The state dict in our order and shapes, or ConvatlasError saying what does not fit."""
     aux = any(key.startswith("aux.") for key in state_dict) and "aux" in registry.options(name)
-    expected = registry.create(name, aux=True if aux else None, initialise=False).state_dict()
+    expected = shapes(name, aux)
     if ordered:
         state_dict = _in_order(state_dict, expected, ordered)
-    return _placed(name, state_dict, expected)
+    if unknown := sorted(set(state_dict) - set(expected)):
+        raise ConvatlasError(
+            f"{name} has no parameter {unknown[0]!r}{_more(unknown)}: a checkpoint of another network?"
+        )
+    if missing := [key for key in expected if key not in state_dict and not _is_counter(key)]:
+        raise ConvatlasError(f"the checkpoint lacks {name}'s {missing[0]!r}{_more(missing)}")
+    first = first_layer(expected)
+    return {key: _reshaped(name, key, state_dict.get(key), shape, key == first) for key, shape in expected.items()}
 
 
-def _in_order(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor], ordered: str) -> dict[str, Tensor]:
+def _reshaped(name: str, key: str, tensor: Tensor | None, shape: tuple[int, ...], first: bool) -> Tensor:
+    """One tensor in our shape, but for the number of classes or, in the first layer, of input channels."""
+    if tensor is None:  # a counter, which older checkpoints do not have
+        import torch
+
+        return torch.zeros((), dtype=torch.long)
+    if is_classifier(key):
+        shape = (*tensor.shape[:1], *shape[1:])
+    if first and tensor.dim() > 1:
+        shape = (shape[0], tensor.shape[1], *shape[2:])
+    if tensor.shape != shape and not _one_is_linear(tensor, shape):
+        raise ConvatlasError(f"{name}'s {key!r} has shape {shape}, the checkpoint's {tuple(tensor.shape)}")
+    return tensor.reshape(shape)
+
+
+def _in_order(state_dict: Mapping[str, Tensor], expected: Shapes, ordered: str) -> dict[str, Tensor]:
     """Their units, numbered through ("#N."), under the names of ours, which come in the same order."""
     units = dict.fromkeys(found[0] for key in expected if (found := re.match(ordered, key)))
     numbers = sorted({int(found[1]) for key in state_dict if (found := re.match(r"#(\d+)\.", key))})
@@ -102,37 +133,18 @@ def _in_order(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor], 
     return {re.sub(r"^#\d+\.", lambda m: names.get(m[0], m[0]), key): tensor for key, tensor in state_dict.items()}
 
 
-def _placed(name: str, state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict in the order and shapes of ``expected``; classes and input channels may differ."""
-    if unknown := sorted(set(state_dict) - set(expected)):
-        raise ConvatlasError(
-            f"{name} has no parameter {unknown[0]!r}{_more(unknown)}: a checkpoint of another network?"
-        )
-    if missing := [key for key in expected if key not in state_dict and not key.endswith("num_batches_tracked")]:
-        raise ConvatlasError(f"the checkpoint lacks {name}'s {missing[0]!r}{_more(missing)}")
-    first = first_layer(expected)
-    result = {}
-    for key, ours in expected.items():
-        tensor = state_dict.get(key, ours)
-        rows = tensor.shape[:1] if is_classifier(key) else ours.shape[:1]
-        columns = tensor.shape[1:2] if key == first and tensor.dim() > 1 else ours.shape[1:2]
-        shape = (*rows, *columns, *ours.shape[2:])
-        if tensor.shape != shape and not _one_is_linear(tensor, shape):
-            raise ConvatlasError(
-                f"{name}'s {key!r} has shape {tuple(ours.shape)}, the checkpoint's {tuple(tensor.shape)}"
-            )
-        result[key] = tensor.reshape(shape)
-    return result
-
-
 def is_classifier(key: str) -> bool:
     """Whether a parameter belongs to a layer whose outputs are the classes."""
     return ".classifier." in key
 
 
-def first_layer(state_dict: Mapping[str, Tensor]) -> str | None:
+def first_layer(expected: Shapes) -> str | None:
     """The key of the first convolution's weight, whose columns are the picture's channels."""
-    return next((key for key, tensor in state_dict.items() if tensor.dim() == 4), None)
+    return next((key for key, shape in expected.items() if len(shape) == 4), None)
+
+
+def _is_counter(key: str) -> bool:
+    return key.endswith("num_batches_tracked")
 
 
 def _one_is_linear(tensor: Tensor, shape: tuple[int, ...]) -> bool:
@@ -155,7 +167,7 @@ def _recognised(name: str, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor
         return fitted(name, state_dict)
     except ConvatlasError as own:
         why = own
-    for source, section in keymap(registry.module_of(name)).items():
+    for section in keymap(registry.module_of(name)).values():
         if name not in section.get("twins", {}):
             continue
         theirs = _by_rules(state_dict, section)
@@ -178,10 +190,9 @@ def _owners(state_dict: Mapping[str, Tensor]) -> Iterator[str]:
     for name, entry in facts.index().items():
         if count not in (entry["params"], entry.get("with_aux", {}).get("params")):
             continue
-        sections = keymap(entry["module"]).items()
         forms = [
             (_by_rules(state_dict, section), section.get("ordered"))
-            for _, section in sections
+            for section in keymap(entry["module"]).values()
             if name in section.get("twins", {})
         ]
         for form, ordered in [*forms, (dict(state_dict), None)]:

@@ -99,12 +99,12 @@ def _load(net: ConvNet, source: Source, state: dict[str, Tensor]) -> Weights:
 def _fit(net: ConvNet, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
     """The tensors that go into this very network, and what there is to say about the others."""
     own, notes, result = net.state_dict(), [], {}
-    first = first_layer(own)
+    first = first_layer({key: tuple(tensor.shape) for key, tensor in own.items()})
     for key, tensor in state.items():
         if key not in own:
             if key.startswith("aux."):  # built without its auxiliary heads
                 continue
-            raise ConvatlasError(f"this {net.name} has no {key!r}, which its weights have: it was built with other options")
+            raise ConvatlasError(f"this {net.name} was built with other options: it has no {key!r}, its weights have")
         ours = own[key]
         if key == first and tensor.shape[1] != ours.shape[1] and tensor.shape[2:] == ours.shape[2:]:
             notes.append(f"the first layer was adapted from {tensor.shape[1]} to {ours.shape[1]} input channels")
@@ -162,8 +162,8 @@ def _travelling(net: ConvNet, source: Source, notes: list[str]) -> Weights:
         source = replace(source, classes=net.classes, labels="imagenet" if net.classes == 1000 else None)
     if channels == 1 and preprocess.channels != 1:
         preprocess = preprocess.grey()
-    if _is_small(net):
-        preprocess = replace(preprocess, crop=size, resize=size)
+    if size != facts.index().get(net.name, {}).get("input_size", size):
+        preprocess = preprocess.at(size)
     return Weights(source, named(source.labels, net.classes), preprocess, tuple(notes))
 
 

@@ -122,7 +122,7 @@ def _rgb(picture: Image.Image) -> Image.Image:
     if picture.mode in ("I", "F"):
         return Image.fromarray(_stretched(np.asarray(picture), picture.format)).convert("RGB")
     if picture.has_transparency_data:
-        above = picture.convert("RGBA")
+        above = (picture.convert("LA") if picture.mode == "La" else picture).convert("RGBA")
         white = Image.new("RGBA", above.size, "white")
         return Image.alpha_composite(white, above).convert("RGB")
     return picture.convert("RGB")

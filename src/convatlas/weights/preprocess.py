@@ -6,12 +6,14 @@ order of the channels, another crop than the next one's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from convatlas.registry import SMALL_PICTURE
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LONGEST = 8
@@ -49,14 +51,18 @@ class Preprocess:
     @classmethod
     def for_input(cls, size: int, channels: int = 3) -> Preprocess:
         """What ImageNet's networks are usually shown: the middle 7/8, normalised with ImageNet's mean and deviation."""
-        made = cls(crop=size, resize=round(size / 0.875) if size >= 96 else size)
+        made = cls().at(size)
         return made if channels == 3 else made.grey()
 
     def grey(self) -> Preprocess:
         """The same for a network that reads one grey channel: the mean of the means and of the deviations."""
         means, deviations = sum(self.mean) / len(self.mean), sum(self.std) / len(self.std)
-        values = {**vars(self), "order": "L", "mean": (means,), "std": (deviations,)}
-        return Preprocess(**values)
+        return replace(self, order="L", mean=(means,), std=(deviations,))
+
+    def at(self, size: int) -> Preprocess:
+        """The same for pictures of another size; small ones are not cropped."""
+        resize = size if size < SMALL_PICTURE or self.resize is None else round(self.resize * size / self.crop)
+        return replace(self, crop=size, resize=resize)
 
     @property
     def channels(self) -> int:

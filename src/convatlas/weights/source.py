@@ -17,6 +17,9 @@ SUFFIXES = (".safetensors", ".pth", ".pt", ".th", ".ckpt", ".bin", ".pkl", ".tar
 """What the names of checkpoints end in; so a misspelt path is called a missing file, not an unknown source."""
 
 
+STANDARD = Preprocess()
+
+
 @dataclass(frozen=True)
 class Source:
     """One set of weights for one network.
@@ -44,7 +47,7 @@ class Source:
     data: str = "ImageNet-1k"
     top1: float | None = None
     top5: float | None = None
-    preprocess: Preprocess = Preprocess()
+    preprocess: Preprocess = STANDARD
 
     @property
     def name(self) -> str:
@@ -110,6 +113,6 @@ def _record(name: str, row: Mapping[str, Any]) -> Source:
     where = row.pop(kind)
     file = row.pop("file", where.rpartition("/")[2] if kind == "url" else "model.safetensors")
     own = {f.name for f in fields(Preprocess)} & set(row)
-    prepared = {key: tuple(v) if isinstance(v := row.pop(key), list) else v for key in own}
+    prepared: dict[str, Any] = {key: tuple(map(float, v)) if isinstance(v := row.pop(key), list) else v for key in own}
     form = row.pop("form", {"url": "torchvision", "hub": "timm"}.get(kind))
     return Source(name, kind=kind, where=where, file=file, form=form, preprocess=Preprocess(**prepared), **row)
