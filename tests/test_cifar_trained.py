@@ -27,13 +27,10 @@ DATA = Path(os.environ.get("CONVATLAS_TEST_DATA", BESIDE))
 PICTURES = DATA / "cifar10_jpeg.tar.xz"
 WEIGHTS = {"resnet20_cifar": DATA / "resnet20-12fca82f.th", "resnet56_cifar": DATA / "resnet56-4bfd9763.th"}
 
-pytestmark = [
-    pytest.mark.skipif(
-        not all(path.is_file() for path in (PICTURES, *WEIGHTS.values())),
-        reason=f"no trained CIFAR networks and pictures in {DATA}; CONVATLAS_TEST_DATA names another folder",
-    ),
-    pytest.mark.xdist_group("cifar"),
-]
+pytestmark = pytest.mark.skipif(
+    not all(path.is_file() for path in (PICTURES, *WEIGHTS.values())),
+    reason=f"no trained CIFAR networks and pictures in {DATA}; CONVATLAS_TEST_DATA names another folder",
+)
 
 
 @pytest.fixture(scope="module")
@@ -48,19 +45,20 @@ def test_set() -> tuple[Tensor, Tensor]:
                 assert file is not None
                 pictures.append(preprocess(Image.open(io.BytesIO(file.read()))))
                 classes.append(CIFAR10.index(member.name.split("/")[1]))
-    return torch.from_numpy(np.stack(pictures)), torch.tensor(classes)
+    stacked = torch.from_numpy(np.stack(pictures))
+    return stacked.contiguous(memory_format=torch.channels_last), torch.tensor(classes)  # half the time of the other
 
 
 def trained(name: str) -> nn.Module:
     net = registry.create(name, initialise=False)
     net.load_state_dict(weights.convert(name, weights.read(WEIGHTS[name]), "akamaster"))
-    return net.eval()
+    return net.eval().to(memory_format=torch.channels_last)
 
 
 def accuracy(net: nn.Module, pictures: Tensor, classes: Tensor) -> float:
     """Per cent."""
     with torch.inference_mode():
-        guesses = torch.cat([net(batch).argmax(1) for batch in pictures.split(100)])
+        guesses = torch.cat([net(batch).argmax(1) for batch in pictures.split(50)])
     return 100 * (guesses == classes).double().mean().item()
 
 

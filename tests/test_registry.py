@@ -19,14 +19,14 @@ from convatlas.errors import ConvatlasError, UnknownName, UnknownOption
     ("typed", "meant"), [("resnet5O", "resnet50"), ("vgg_16", "vgg16"), ("EfficientNet_B0", "efficientnet_b0")]
 )
 def test_a_misspelt_name_says_what_was_near(typed: str, meant: str) -> None:
-    with pytest.raises(UnknownName, match=f"did you mean .*'{meant}'"):
+    with pytest.raises(UnknownName, match=rf"did you mean .*'{meant}'"):
         registry.create(typed)
-    with pytest.raises(UnknownName, match=f"did you mean .*'{meant}'"):
+    with pytest.raises(UnknownName, match=rf"did you mean .*'{meant}'"):
         registry.card(typed)
 
 
 def test_an_option_that_a_network_does_not_have_is_refused() -> None:
-    with pytest.raises(UnknownOption, match="vgg16 has no option 'width'; it takes classes, channels"):
+    with pytest.raises(UnknownOption, match=r"vgg16 has no option 'width'; it takes classes, channels"):
         registry.create("vgg16", width=0.5)
     with pytest.raises(UnknownOption, match="alexnet has no blocks that could carry a gate"):
         registry.create("alexnet", attention="se")
@@ -148,9 +148,9 @@ def test_find_filters_by_what_a_network_is_and_costs() -> None:
 
 
 def test_find_says_what_does_not_exist() -> None:
-    with pytest.raises(UnknownName, match="did you mean .*'vgg16'"):
+    with pytest.raises(UnknownName, match=r"did you mean .*'vgg16'"):
         convatlas.find("vgg61")
-    with pytest.raises(UnknownName, match="family 'ResNets'; did you mean"):
+    with pytest.raises(UnknownName, match=r"family 'ResNets'; did you mean"):
         convatlas.find(family="ResNets")
     with pytest.raises(UnknownName, match="capability"):
         convatlas.find(has="wings")

@@ -98,8 +98,7 @@ def create(
 
 def names() -> list[str]:
     """Every registered network, in the order of the line (imports all of ``nets``, and so torch)."""
-    from convatlas import nets
-
+    nets = importlib.import_module("convatlas.nets")
     for module in pkgutil.iter_modules(nets.__path__):
         importlib.import_module(f"{nets.__name__}.{module.name}")
     order = {name: place for place, name in enumerate(facts.networks())}
@@ -205,9 +204,10 @@ def find(
     return [c for c in cards if fits(c)]
 
 
-def natural(name: str) -> list[Any]:
-    """A sort key by which numbers inside a name count as numbers."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+def natural(name: str) -> list[tuple[float, str]]:
+    """A sort key by which numbers inside a name count as numbers, and x0_25 as a width of 0.25."""
+    parts = re.split(r"((?<=_x)\d_\d+|\d+)", name)
+    return [(float(part.replace("_", ".")), "") if part[:1].isdigit() else (-1.0, part) for part in parts]
 
 
 def _card(name: str) -> Card:

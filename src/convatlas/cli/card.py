@@ -69,8 +69,10 @@ def print_card(card: registry.Card) -> None:
     rest = [claim for claim in facts.get("printed", ()) if claim["what"] not in computed]
     _print_claims(console, "The paper and its authors", rest)
     _print_claims(console, "Measured by others", facts.get("measured", ()))
-    for source in card.weights:
-        console.print(f"Weights: {source}")
+    if card.weights:
+        default, *others = card.weights
+        also = f"; also {', '.join(others)}" if others else ""
+        console.print(f"Published weights (--weights): {default}, the default{also}")
     if note := facts.get("note"):
         console.print(f"Note: {note}", style="dim")
 

@@ -1,6 +1,79 @@
 """convatlas tour"""
+
 from __future__ import annotations
 
+import importlib.util
+import time
+from pathlib import Path
 
-def tour() -> None:
-    """x"""
+from convatlas.cli import output
+from convatlas.cli.card import print_card
+from convatlas.cli.predict import DEFAULT, print_predictions
+from convatlas.cli.show import label
+from convatlas.errors import ConvatlasError
+
+COSTLIEST = 5
+
+
+def tour(picture: str | None = None, /) -> None:
+    """Classify a photograph and explain the network that did it.
+
+    Examples:
+
+    `convatlas tour`
+
+    `convatlas tour photo.jpg`
+
+    Parameters
+    ----------
+    picture
+        Your photograph; without one, scikit-image's picture of a cat.
+    """
+    import convatlas
+
+    console = output.console()
+    path = picture or _cat()
+    start = time.perf_counter()
+    answers = convatlas.predict(path, DEFAULT)
+    taken = time.perf_counter() - start
+    console.print("[bold cyan]What is on the photograph?[/]")
+    print_predictions(answers)
+    console.print(f"  {taken:.1f} s, with loading torch, building {DEFAULT} and reading its weights", style="dim")
+
+    console.print()
+    console.print("[bold cyan]The network that answered[/]")
+    print_card(convatlas.card(DEFAULT))
+
+    console.print()
+    console.print(f"[bold cyan]Its {COSTLIEST} costliest layers[/]")
+    start = time.perf_counter()
+    report = convatlas.analyze(DEFAULT)
+    taken = time.perf_counter() - start
+    table = output.table("layer", "operation", ">output", ">params", ">MACs", ">share")
+    for row in sorted(report.rows, key=lambda row: row.macs or 0, reverse=True)[:COSTLIEST]:
+        size = " x ".join(map(str, row.output_shape[1:]))
+        share = (row.macs or 0) / report.totals["macs"]
+        table.add_row(
+            label(row.name), f"{row.op} {row.detail}", size, f"{row.params:,}", f"{row.macs:,}", f"{share:.1%}"
+        )
+    console.print(table)
+    console.print(f"  all {len(report.rows)} operations in {1e3 * taken:.0f} ms, without torch", style="dim")
+
+    console.print()
+    console.print("[bold cyan]Where to go from here[/]")
+    for command, what in (
+        ("convatlas predict your.jpg", "your own pictures"),
+        ("convatlas list 'res*' --params-below 30M", "which networks there are"),
+        ("convatlas show vgg16", "what each layer costs"),
+        ("convatlas card googlenet", "what the paper says, beside what is computed"),
+    ):
+        console.print(f"  [bold]{command:44}[/]{what}")
+
+
+def _cat() -> str:
+    """scikit-image's photograph of Chelsea the cat."""
+    found = importlib.util.find_spec("skimage")
+    cat = Path(found.origin).parent / "data" / "chelsea.png" if found and found.origin else None
+    if cat is None or not cat.is_file():
+        raise ConvatlasError("no photograph: give one (convatlas tour photo.jpg), or pip install scikit-image")
+    return str(cat)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -91,16 +92,27 @@ class _OnlyArrays(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         import numpy as np
 
-        reconstruct = np.empty(0).__reduce__()[0]
         known = {
             ("numpy", "ndarray"): np.ndarray,
             ("numpy", "dtype"): np.dtype,
-            ("numpy.core.multiarray", "_reconstruct"): reconstruct,
-            ("numpy._core.multiarray", "_reconstruct"): reconstruct,
+            ("multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
+            ("numeric", "_frombuffer"): _array_from_buffer,
+            ("_codecs", "encode"): _latin1,  # how protocol 2 writes bytes
         }
-        if (module, name) not in known:
+        inside = re.sub(r"^numpy\._?core\.", "", module)  # renamed in numpy 2
+        if (inside, name) not in known:
             raise pickle.UnpicklingError(f"{module}.{name}")
-        return known[module, name]
+        return known[inside, name]
+
+
+def _array_from_buffer(buffer: Any, dtype: Any, shape: Any, order: Any, axis: Any = None) -> Any:
+    import numpy as np
+
+    return np.frombuffer(buffer, dtype).reshape(shape, order=order)
+
+
+def _latin1(text: str, encoding: str) -> bytes:
+    return text.encode("latin1")
 
 
 def _numpy_pickle(path: Path) -> dict[str, Tensor]:

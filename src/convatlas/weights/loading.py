@@ -64,9 +64,9 @@ def pretrained(
         dropout=dropout,
         drop_path=drop_path,
         aux=aux,
-        initialise=bool(aux) or classes not in (None, _rows(state)),
+        initialise=False,
     )
-    _load(net, source, state)
+    _load(net, source, state, unset=True)
     return net.eval()
 
 
@@ -84,26 +84,31 @@ def load(net: ConvNet, weights: str | os.PathLike[str] = "default") -> Weights:
     return _load(net, source, convert(net.name, read(fetch(source)), source.form))
 
 
-def _load(net: ConvNet, source: Source, state: dict[str, Tensor]) -> Weights:
+def _load(net: ConvNet, source: Source, state: dict[str, Tensor], unset: bool = False) -> Weights:
+    """Load a state dict of ours; unset: the network's parameters hold nothing yet, so fill those that stay."""
     import torch
+    from torch import nn
 
-    state, notes = _fit(net, state)
+    fitting, notes = _fit(net, state)
     own = net.state_dict()
     with torch.no_grad():
-        for key, tensor in state.items():
+        for key, tensor in fitting.items():
             own[key].copy_(tensor)
+    for path, module in net.named_modules() if unset else ():
+        if isinstance(module, nn.Conv2d | nn.Linear) and f"{path}.weight" not in fitting:
+            net._init(path, module)
     net.weights = _travelling(net, source, notes)  # type: ignore[assignment]
     return net.weights  # type: ignore[return-value]
 
 
 def _fit(net: ConvNet, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """The tensors that go into this very network, and what there is to say about the others."""
+    """The tensors that go into this very network, and what there is to say about those that stay as they are."""
     own, notes, result = net.state_dict(), [], {}
     first = first_layer({key: tuple(tensor.shape) for key, tensor in own.items()})
     for key, tensor in state.items():
+        if key not in own and key.startswith("aux."):
+            continue  # built without its auxiliary heads
         if key not in own:
-            if key.startswith("aux."):  # built without its auxiliary heads
-                continue
             raise ConvatlasError(f"this {net.name} was built with other options: it has no {key!r}, its weights have")
         ours = own[key]
         if key == first and tensor.shape[1] != ours.shape[1] and tensor.shape[2:] == ours.shape[2:]:
@@ -113,13 +118,13 @@ def _fit(net: ConvNet, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], lis
             result[key] = tensor
         elif not is_classifier(key):
             raise ConvatlasError(_misfit(net, key, ours, tensor))
-    if fresh := [key for key in own if key not in result and not key.endswith("num_batches_tracked")]:
-        if strange := [key for key in fresh if not (is_classifier(key) or key.startswith("aux."))]:
-            raise ConvatlasError(f"the weights lack {net.name}'s {strange[0]!r}: it was built with other options")
-        if any(key.startswith("head.") for key in fresh):
-            notes.append(f"the weights are for {_rows(state)} classes; the classifier for {net.classes} is untrained")
-        if any(key.startswith("aux.") for key in fresh):
-            notes.append("the auxiliary heads, or their classifiers, are untrained")
+    stay = [key for key in own if key not in result]
+    if strange := [key for key in stay if not (is_classifier(key) or key.startswith("aux."))]:
+        raise ConvatlasError(f"this {net.name} was built with other options: its weights have no {strange[0]!r}")
+    if any(key.startswith("head.") for key in stay):
+        notes.append(f"the weights are for {_rows(state)} classes; the classifier for {net.classes} is untrained")
+    if any(key.startswith("aux.") for key in stay):
+        notes.append("the auxiliary heads, or their classifiers, are untrained")
     if _is_small(net):
         size = net.input_size[1]
         notes.append(f"built for {size}-pixel pictures: its stem does not shrink them, as that of the weights did")

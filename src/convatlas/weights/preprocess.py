@@ -78,7 +78,7 @@ class Preprocess:
         planes = pixels[None] if self.order == "L" else pixels.transpose(2, 0, 1)
         if self.order == "BGR":
             planes = planes[::-1]
-        values = planes.astype(np.float32)
+        values = planes.astype(np.float32, order="C")
         values /= np.float32(self.scale)
         values -= _planes(self.mean)
         values /= _planes(self.std)

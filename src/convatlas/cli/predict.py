@@ -1,0 +1,98 @@
+"""convatlas predict"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from convatlas.cli import output
+from convatlas.errors import ConvatlasError
+
+if TYPE_CHECKING:
+    from convatlas.deploy.predict import Prediction
+
+DEFAULT = "efficientnet_lite0"
+
+
+def predict(
+    *pictures: str,
+    model: str = DEFAULT,
+    weights: str = "default",
+    top: int = 5,
+    batch: int = 32,
+    device: str | None = None,
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """Say what pictures show, with a pretrained network.
+
+    Examples:
+
+    `convatlas predict photo.jpg`
+
+    `convatlas predict photos/ --top 1`
+
+    `convatlas predict cat.png dog.webp --model resnet50_v1_5 --weights torchvision`
+
+    `convatlas predict photos/ --json`
+
+    Parameters
+    ----------
+    pictures
+        Files, or folders of pictures.
+    model
+        A name from `convatlas list --has weights`.
+    weights
+        default, the source of published weights by its name (see `convatlas card NAME`), or a file.
+    top
+        How many classes to name for each picture.
+    batch
+        How many pictures the network sees at once.
+    device
+        cpu, cuda, mps …
+    json
+        Print an array with one object a picture.
+    """
+    if not pictures:
+        raise ConvatlasError("which picture? convatlas predict photo.jpg")
+    from convatlas.deploy.predict import predictions
+    from convatlas.weights import pretrained
+
+    net = pretrained(model, weights) if weights != "none" else model
+    for note in getattr(getattr(net, "weights", None), "notes", ()):
+        output.console(stderr=True).print(f"Note: {note}", style="dim")
+    answers = [*_watched(predictions(pictures, net, weights, top=top, batch=batch, device=device))]
+    if json:
+        output.print_json([asdict(answer) for answer in answers])
+    else:
+        print_predictions(answers)
+    return 0 if any(answer.top for answer in answers) else 2
+
+
+def print_predictions(answers: Iterable[Prediction]) -> None:
+    """One block a picture: its name, then each class with its probability as a number and a bar."""
+    from rich.text import Text
+
+    console = output.console()
+    for answer in answers:
+        console.print(Text(answer.path, style="bold"))
+        if answer.error:
+            console.print(Text(f"  {answer.error}", style="red"))
+        for guess in answer.top:
+            bar = "█" * round(30 * guess.probability)
+            console.print(Text.assemble(f"  {guess.probability:6.1%}  {guess.label:32}", (bar, "cyan")))
+
+
+def _watched(answers: Iterator[Prediction]) -> Iterator[Prediction]:
+    """The answers, with a running count where a person waits for many."""
+    from rich.progress import Progress, SpinnerColumn, TextColumn
+
+    console = output.console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.completed} pictures"))
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=None)
+        for answer in answers:
+            progress.advance(task)
+            yield answer
