@@ -61,7 +61,7 @@ def test_list_json_has_one_object_a_network(capsys: pytest.CaptureFixture[str]) 
     assert {row["name"] for row in rows} == set(registry.names())
     for row in rows:
         assert {"name", "family", "year", "input_size", "params", "macs"} <= set(row)
-        assert all(type(row[key]) is int for key in ("input_size", "params", "macs"))
+        assert all(type(row[key]) is int for key in ("year", "input_size", "params", "macs"))
     resnet50 = next(row for row in rows if row["name"] == "resnet50")
     assert (resnet50["params"], resnet50["macs"], resnet50["input_size"]) == (25557032, 3857973248, 224)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import os
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -31,11 +32,13 @@ EXPORT_ALL = "CONVATLAS_TEST_EXPORT"
 
 @dataclass
 class Case:
-    """A network that no test may change (``fresh`` gives a copy), its graph, and a batch that fits it."""
+    """A network that no test may change (``fresh`` gives a copy), its graph, a batch, and what it makes of it."""
 
     net: ConvNet
     graph: Graph
     pictures: Tensor
+    endpoints: dict[str, Tensor]
+    logits: Tensor
 
     def fresh(self, *, training: bool = False) -> ConvNet:
         return copy.deepcopy(self.net).train(training)
@@ -50,9 +53,10 @@ def case(network_name: str) -> Case:
     aux = True if "aux" in registry.options(network_name) else None
     net = registry.create(network_name, aux=aux)
     graph = capture(net, aux=True)
-    made = Case(net, graph, torch.randn(BATCH, *_small_input(net, graph)))
-    settle(net, made.pictures)
-    return made
+    pictures = torch.randn(BATCH, *_small_input(net, graph))
+    settle(net, pictures)
+    with torch.no_grad():
+        return Case(net, graph, pictures, net.endpoints(pictures), net(pictures))
 
 
 def _small_input(net: ConvNet, graph: Graph) -> tuple[int, int, int]:
@@ -116,19 +120,19 @@ def off(a: Tensor, b: Tensor) -> float:
 # ---- answers ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
-def test_the_answer_is_one_finite_logit_per_class(case: Case, training: bool) -> None:
+def test_in_training_and_in_evaluation_the_answer_is_one_logit_per_class(case: Case) -> None:
     with torch.no_grad():
-        logits = case.fresh(training=training)(case.pictures)
-    assert logits.shape == (BATCH, case.net.classes)
-    assert logits.isfinite().all()
-    assert logits.std() > 0
+        trained = case.fresh(training=True)(case.pictures)
+    for logits in (case.logits, trained):
+        assert logits.shape == (BATCH, case.net.classes)
+        assert logits.isfinite().all()
+        assert logits.std() > 0
 
 
 def test_auxiliary_heads_answer_when_asked_and_change_nothing(case: Case) -> None:
     with torch.no_grad():
         logits, aux = case.net.with_aux(case.pictures)
-        assert torch.equal(logits, case.net(case.pictures))
+    assert torch.equal(logits, case.logits)
     assert list(aux) == list(case.net.aux)
     for head in aux.values():
         assert head.shape == logits.shape
@@ -136,12 +140,10 @@ def test_auxiliary_heads_answer_when_asked_and_change_nothing(case: Case) -> Non
 
 
 def test_endpoints_are_the_stages_and_have_the_traced_shapes(case: Case) -> None:
-    with torch.no_grad():
-        endpoints = case.net.endpoints(case.pictures)
-    assert tuple(endpoints) == case.net.stages
+    assert tuple(case.endpoints) == case.net.stages
     _, *size = case.pictures.shape
     traced = stage_shapes(case.net, case.graph, case.graph.shapes(tuple(size), batch=BATCH))
-    assert {stage: tuple(out.shape) for stage, out in endpoints.items()} == traced
+    assert {stage: tuple(out.shape) for stage, out in case.endpoints.items()} == traced
 
 
 def test_run_to_stops_at_the_stage(case: Case) -> None:
@@ -149,12 +151,12 @@ def test_run_to_stops_at_the_stage(case: Case) -> None:
     ran: list[str] = []
     for stage in net.stages:
         net.trunk.get_submodule(stage).register_forward_hook(lambda *_, stage=stage: ran.append(stage))
-    with torch.no_grad():
-        endpoints = case.net.endpoints(case.pictures)
-        for number in {0, len(net.stages) // 2, len(net.stages) - 1}:
-            ran.clear()
-            assert torch.equal(net.run_to(case.pictures, net.stages[number]), endpoints[net.stages[number]])
-            assert tuple(ran) == net.stages[: number + 1]
+    for number in {0, len(net.stages) // 2, len(net.stages) - 1}:
+        ran.clear()
+        with torch.no_grad():
+            out = net.run_to(case.pictures, net.stages[number])
+        assert torch.equal(out, case.endpoints[net.stages[number]])
+        assert tuple(ran) == net.stages[: number + 1]
 
 
 def test_features_are_what_the_classifier_reads(case: Case) -> None:
@@ -188,7 +190,7 @@ def test_another_number_of_classes_changes_the_classifiers_alone(case: Case) -> 
 
 def test_another_number_of_channels_changes_the_first_layer_alone(case: Case) -> None:
     had = case.net.input_size[0]
-    for channels in {1, 5} - {had}:
+    for channels in {1, 2 * had} - {had}:
         net = case.fresh().set_channels(channels)
         first = next(path for path, tensor in case.net.state_dict().items() if tensor.dim() == 4)
         assert changed(case.net, net) == {first}
@@ -234,14 +236,16 @@ def test_gradients_reach_every_parameter(case: Case) -> None:
 def test_checkpointing_changes_neither_gradients_nor_running_statistics(case: Case) -> None:
     plain, thrifty = case.fresh(training=True), case.fresh(training=True)
     thrifty.checkpointing = True
+    runs: Counter[str] = Counter()
+    for path in thrifty.checkpoints:
+        thrifty.get_submodule(path).register_forward_pre_hook(lambda *_, path=path: runs.update([path]))
     expected, gradients = step(plain, case.pictures), step(thrifty, case.pictures)
+    assert runs == dict.fromkeys(thrifty.checkpoints, 2)  # so it did save memory
     for path, gradient in expected.items():
         assert (gradient is None and gradients[path] is None) or torch.equal(gradients[path], gradient), path
-    moved = dict(plain.named_buffers())
-    for path, buffer in thrifty.named_buffers():
-        assert torch.equal(buffer, moved[path]), path
-    if moved:
-        assert changed(case.net, plain)
+    statistics = {path for path in plain.state_dict() if path.endswith(("running_mean", "running_var", "tracked"))}
+    assert changed(case.net, plain) == statistics
+    assert not changed(plain, thrifty)
 
 
 # ---- other ways of running it -----------------------------------------------------------------------------
@@ -269,12 +273,13 @@ def test_the_exported_network_gives_the_same_answer(case: Case) -> None:
 def assert_same_answer(case: Case, other: Callable[[Tensor], Any]) -> None:
     """To the last bit: the same operations in the same order."""
     with torch.no_grad():
-        assert torch.equal(other(case.pictures), case.net(case.pictures))
+        assert torch.equal(other(case.pictures), case.logits)
 
 
 def test_channels_last_gives_the_same_answer(case: Case) -> None:
-    net = case.fresh().to(memory_format=torch.channels_last)
+    """In double precision, where rounding leaves twelve digits: an untrained Inception-v4 keeps three in single."""
+    net, pictures = case.fresh().double(), case.pictures.double()
     with torch.no_grad():
-        logits = net(case.pictures.contiguous(memory_format=torch.channels_last))
-        # Other kernels round differently, by some 1e-6 of the logits; one wrong order of elements moves them by 1.
-        assert off(logits, case.net(case.pictures)) < 1e-3
+        logits = net(pictures)
+        net.to(memory_format=torch.channels_last)
+        assert off(net(pictures.contiguous(memory_format=torch.channels_last)), logits) < 1e-9

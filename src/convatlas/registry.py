@@ -123,6 +123,7 @@ def module_of(name: str) -> str:
 class Card:
     """What the atlas knows of one network.
 
+    year: of publication; of a form that nobody published, that of the network it departs from.
     params: trainable parameters; macs: multiply-adds of convolutions and linear layers for one picture of
     channels x input_size x input_size; weights: the sources of published weights; facts: what the papers print.
     """

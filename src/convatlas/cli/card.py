@@ -62,8 +62,8 @@ def print_card(card: registry.Card) -> None:
             table.add_row(where, own, _value(claim), _where(claim))
             where = own = ""
     if card.with_aux:
-        heads = {what: f"{card.with_aux[what]:,}" for what in computed}
-        table.add_row("with auxiliary heads", f"{heads['params']}; {heads['macs']} MACs", "", "")
+        for what in computed:
+            table.add_row(f"{WORDS[what]} with auxiliary heads", f"{card.with_aux[what]:,}", "", "")
     console.print(table)
 
     rest = [claim for claim in facts.get("printed", ()) if claim["what"] not in computed]

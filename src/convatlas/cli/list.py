@@ -74,18 +74,22 @@ def list(
     if not cards:
         output.console(stderr=True).print("no network of the atlas fits")
         return
-    table = output.table("name", "family", ">year", ">input", ">params", ">MACs", "weights", "what it is")
+    columns = ["!name", "family", ">year", ">input", ">params", ">MACs", "weights", "what it is"]
+    if output.narrow():
+        columns = [column for column in columns if column not in ("family", "what it is")]
+    table = output.table(*columns)
     for card in cards:
-        table.add_row(
-            f"[bold]{card.name}[/]",
-            card.family,
-            str(card.year or ""),
-            str(card.input_size),
-            output.short(card.params),
-            output.short(card.macs),
-            ", ".join(card.weights),
-            card.title,
-        )
+        cells = {
+            "!name": f"[bold]{card.name}[/]",
+            "family": card.family,
+            ">year": str(card.year or ""),
+            ">input": str(card.input_size),
+            ">params": output.short(card.params),
+            ">MACs": output.short(card.macs),
+            "weights": ", ".join(card.weights),
+            "what it is": card.title,
+        }
+        table.add_row(*(cells[column] for column in columns))
     console = output.console()
     console.print(table)
     console.print(f"{len(cards)} networks. MACs: multiply-adds of convolutions and linear layers, one picture.")

@@ -61,12 +61,26 @@ def console(stderr: bool = False) -> Any:
     return made
 
 
+NARROW = 100
+"""Below this many columns, tables stand closer and leave out what can be done without."""
+
+
+def narrow() -> bool:
+    return bool(console().width < NARROW)
+
+
 def table(*columns: str, title: str | None = None) -> Any:
-    """An empty table; a column whose name starts with ">" is aligned to the right."""
+    """An empty table.  A column named ">…" holds numbers, on the right, "!…" names; neither is ever cut; others wrap."""
     from rich import box
     from rich.table import Table
 
-    made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="", pad_edge=False)
+    made.collapse_padding = narrow()
     for column in columns:
-        made.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", no_wrap=True)
+        justify: Any = "right" if column.startswith(">") else "left"
+        made.add_column(column.lstrip(">!"), justify=justify, no_wrap=column[:1] in (">", "!"), overflow="fold")
     return made
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f} %"

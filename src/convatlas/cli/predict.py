@@ -82,7 +82,7 @@ def print_predictions(answers: Iterable[Prediction]) -> None:
             console.print(Text(f"  {answer.error}", style="red"))
         for guess in answer.top:
             bar = "█" * round(30 * guess.probability)
-            console.print(Text.assemble(f"  {guess.probability:6.1%}  {guess.label:32}", (bar, "cyan")))
+            console.print(Text.assemble(f"  {output.percent(guess.probability):>7}  {guess.label:32}", (bar, "cyan")))
 
 
 def _watched(answers: Iterator[Prediction]) -> Iterator[Prediction]:

@@ -69,24 +69,27 @@ def print_report(report: Report, depth: int | None = None, everything: bool = Fa
     """The report as a table for people."""
     channels, height, width = report.input_size
     batch = f", batch {report.batch}" if report.batch > 1 else ""
-    table = output.table(
-        "layer", "operation", ">output", ">params", ">MACs", ">share",
-        title=f"[bold]{report.name}[/]  input {channels} x {height} x {width}{batch}",
-    )  # fmt: skip
-    rows = grouped(report.rows, depth) if depth else [r for r in report.rows if everything or _loud(r)]
+    columns = ["!layer", "operation", ">output", ">params", ">MACs", ">share"]
+    if depth:
+        columns.remove("operation")
+    if output.narrow():
+        columns.remove(">share")
+    table = output.table(*columns, title=f"[bold]{report.name}[/]  input {channels} x {height} x {width}{batch}")
     total = report.totals["macs"]
-    for row in rows:
-        table.add_row(
-            label(row.name),
-            f"{row.op} {row.detail}".strip(),
-            _shape(row.output_shape),
-            f"{row.params:,}" if row.params else "",
-            "?" if row.macs is None else f"{row.macs:,}" if row.macs else "",
-            f"{100 * row.macs / total:.1f} %" if row.macs and total else "",
-        )
-    table.add_section()
+    for row in grouped(report.rows, depth) if depth else [r for r in report.rows if everything or _loud(r)]:
+        cells = {
+            "!layer": label(row.name),
+            "operation": f"{row.op} {row.detail}".strip(),
+            ">output": _shape(row.output_shape),
+            ">params": f"{row.params:,}" if row.params else "",
+            ">MACs": "?" if row.macs is None else f"{row.macs:,}" if row.macs else "",
+            ">share": output.percent(row.macs / total) if row.macs and total else "",
+        }
+        table.add_row(*(cells[column] for column in columns))
     at_least = "at least " if report.status["macs"] == "bound" else ""
-    table.add_row("total", "", "", f"{report.totals['params']:,}", f"{at_least}{total:,}", "")
+    totals = {"!layer": "total", ">params": f"{report.totals['params']:,}", ">MACs": f"{at_least}{total:,}"}
+    table.add_section()
+    table.add_row(*(totals.get(column, "") for column in columns))
     console = output.console()
     console.print(table)
     unknown = [row.name for row in report.rows if row.macs is None]

@@ -49,12 +49,12 @@ def tour(picture: str | None = None, /) -> None:
     start = time.perf_counter()
     report = convatlas.analyze(DEFAULT)
     taken = time.perf_counter() - start
-    table = output.table("layer", "operation", ">output", ">params", ">MACs", ">share")
+    table = output.table("!layer", "operation", ">output", ">params", ">MACs", ">share")
     for row in sorted(report.rows, key=lambda row: row.macs or 0, reverse=True)[:COSTLIEST]:
         size = " x ".join(map(str, row.output_shape[1:]))
         share = (row.macs or 0) / report.totals["macs"]
         table.add_row(
-            label(row.name), f"{row.op} {row.detail}", size, f"{row.params:,}", f"{row.macs:,}", f"{share:.1%}"
+            label(row.name), f"{row.op} {row.detail}", size, f"{row.params:,}", f"{row.macs:,}", output.percent(share)
         )
     console.print(table)
     console.print(f"  all {len(report.rows)} operations in {1e3 * taken:.0f} ms, without torch", style="dim")

@@ -60,7 +60,7 @@ def build() -> tuple[bytes, str]:
             index[name] = {
                 "title": fact.get("title", name),
                 "family": fact.get("family", ""),
-                "year": fact.get("year"),
+                "year": _year(name),
                 "module": registry.module_of(name),
                 "channels": net.input_size[0],
                 "input_size": net.input_size[1],
@@ -74,6 +74,13 @@ def build() -> tuple[bytes, str]:
                 index[name]["with_aux"] = totals(graph)
     lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(entry)}" for name, entry in index.items())
     return data.getvalue(), f"{{\n{lines}\n}}\n"
+
+
+def _year(name: str) -> int | None:
+    """Of the network's publication; for a form that nobody published as a paper, that of the network it departs from."""
+    fact = facts.networks().get(name, {})
+    year: int | None = fact.get("year")
+    return _year(fact["parent"]) if year is None and "parent" in fact else year
 
 
 def _put(archive: zipfile.ZipFile, graph: Graph) -> None:
