@@ -77,7 +77,7 @@ def build() -> tuple[bytes, str]:
 
 
 def _year(name: str) -> int | None:
-    """Of the network's publication; for a form that nobody published as a paper, that of the network it departs from."""
+    """Of the network's publication; of a form that no paper published, that of the network it departs from."""
     fact = facts.networks().get(name, {})
     year: int | None = fact.get("year")
     return _year(fact["parent"]) if year is None and "parent" in fact else year
