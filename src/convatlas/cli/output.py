@@ -70,7 +70,7 @@ def narrow() -> bool:
 
 
 def table(*columns: str, title: str | None = None) -> Any:
-    """An empty table.  A column named ">…" holds numbers, on the right, "!…" names: these are never cut, others wrap."""
+    """An empty table.  A column named ">…" holds numbers, on the right, "!…" names; only the others wrap."""
     from rich import box
     from rich.table import Table
 
