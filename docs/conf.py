@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import convatlas
+from convatlas import facts, registry
 from convatlas.cli.output import short
 
 project = "convatlas"
@@ -21,9 +22,9 @@ myst_heading_anchors = 3
 
 def networks_page() -> str:
     """A table of every network, one section a family, in the order of the line."""
-    families: dict[str, list[convatlas.registry.Card]] = {}
-    for name in convatlas.facts.networks():
-        card = convatlas.card(name)
+    families: dict[str, list[registry.Card]] = {}
+    for name in facts.networks():
+        card = registry.card(name)
         families.setdefault(card.family, []).append(card)
     lines = ["# The networks", "", "Multiply-adds are those of convolutions and linear layers, for one picture of the "
              "given size. Parameters are the trainable ones.", ""]  # fmt: skip

@@ -8,16 +8,13 @@ from convatlas import facts, registry
 
 
 def representatives() -> list[str]:
-    """Of every family, every module of ``nets`` and every set of options in it, the network with the least to do."""
+    """One network per family: the one with the least multiply-adds, of equals the last, so not the plain one."""
     index, names = facts.index(), registry.names()
-    covered: set[object] = set()
-    chosen = []
-    for name in sorted(names, key=lambda name: index[name]["macs"] if name in index else float("inf")):
-        kinds = {facts.networks().get(name, {}).get("family"), (registry.module_of(name), registry.options(name))}
-        if kinds - covered:
-            chosen.append(name)
-            covered |= kinds
-    return sorted(chosen, key=names.index)
+    macs = {name: index[name]["macs"] if name in index else float("inf") for name in names}
+    chosen: dict[str, str] = {}
+    for name in sorted(names, key=lambda name: (macs[name], -names.index(name))):
+        chosen.setdefault(facts.networks().get(name, {}).get("family", ""), name)
+    return [name for name in names if name in chosen.values()]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

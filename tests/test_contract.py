@@ -50,9 +50,8 @@ class Case:
 @pytest.fixture(scope="module")
 def case(network_name: str) -> Case:
     torch.manual_seed(0)
-    aux = True if "aux" in registry.options(network_name) else None
-    net = registry.create(network_name, aux=aux)
-    graph = capture(net, aux=True)
+    net = registry.create(network_name)
+    graph = capture(net)
     pictures = torch.randn(BATCH, *_small_input(net, graph))
     settle(net, pictures)
     with torch.no_grad():
@@ -60,7 +59,7 @@ def case(network_name: str) -> Case:
 
 
 def _small_input(net: ConvNet, graph: Graph) -> tuple[int, int, int]:
-    """The least input, in steps of 32 pixels, that every head can read and that leaves a last map of 2 x 2."""
+    """The least input, in steps of 32 pixels, that leaves a last map of 2 x 2."""
     channels, full, _ = net.input_size
     for side in [*range(32, full, 32), full]:
         try:
@@ -91,24 +90,18 @@ def settle(net: ConvNet, pictures: Tensor) -> None:
     for norm in norms:
         norm.momentum = 1.0
     with torch.no_grad():
-        net.train().with_aux(pictures)
+        net.train()(pictures)
     for norm, momentum in zip(norms, kept):
         norm.momentum = momentum
     net.eval()
-
-
-def nothing_dropped(net: nn.Module) -> None:
-    for module in net.modules():
-        if isinstance(module, nn.Dropout | DropPath):
-            module.eval()
 
 
 def step(net: ConvNet, pictures: Tensor) -> dict[str, Tensor | None]:
     """Gradients of one training step through every head, each logit with a weight of its own."""
     torch.manual_seed(2)
     logits, aux = net.with_aux(pictures)
-    weights = torch.linspace(-1, 2, logits[0].numel())
-    sum(((head * weights).sum() for head in aux.values()), (logits * weights).sum()).backward()
+    weights = torch.linspace(-1, 2, net.classes)
+    sum((head * weights).sum() for head in (logits, *aux.values())).backward()
     return {path: p.grad for path, p in net.named_parameters()}
 
 
@@ -127,16 +120,6 @@ def test_in_training_and_in_evaluation_the_answer_is_one_logit_per_class(case: C
         assert logits.shape == (BATCH, case.net.classes)
         assert logits.isfinite().all()
         assert logits.std() > 0
-
-
-def test_auxiliary_heads_answer_when_asked_and_change_nothing(case: Case) -> None:
-    with torch.no_grad():
-        logits, aux = case.net.with_aux(case.pictures)
-    assert torch.equal(logits, case.logits)
-    assert list(aux) == list(case.net.aux)
-    for head in aux.values():
-        assert head.shape == logits.shape
-        assert head.isfinite().all()
 
 
 def test_endpoints_are_the_stages_and_have_the_traced_shapes(case: Case) -> None:
@@ -180,12 +163,9 @@ def test_another_number_of_classes_changes_the_classifiers_alone(case: Case) -> 
             net.set_classes(7)
         return
     net.set_classes(7)
-    assert changed(case.net, net) == {
-        path for path in case.net.state_dict() if ".classifier." in path and path.endswith(("weight", "bias"))
-    }
+    assert changed(case.net, net) == {"head.classifier.weight", "head.classifier.bias"}
     with torch.no_grad():
-        logits, aux = net.with_aux(case.pictures)
-    assert {head.shape for head in (logits, *aux.values())} == {(BATCH, 7)}
+        assert net(case.pictures).shape == (BATCH, 7)
 
 
 def test_another_number_of_channels_changes_the_first_layer_alone(case: Case) -> None:
@@ -225,12 +205,37 @@ def test_the_same_seed_builds_the_same_network_for_another_task(case: Case) -> N
 
 
 def test_gradients_reach_every_parameter(case: Case) -> None:
-    net = case.fresh(training=True)
-    nothing_dropped(net)
-    gradients = step(net, case.pictures)
-    trainable = {path for path, p in net.named_parameters() if p.requires_grad}
-    assert not [path for path in trainable if gradients[path] is None or not gradients[path].any()]
-    assert not [path for path in trainable if not gradients[path].isfinite().all()]
+    assert not without_gradient(case.fresh(training=True), case.pictures)
+
+
+def without_gradient(net: ConvNet, pictures: Tensor) -> list[str]:
+    """The parameters that a training step leaves as they are when nothing is dropped."""
+    for module in net.modules():
+        if isinstance(module, nn.Dropout | DropPath):
+            module.eval()
+    gradients = step(net, pictures)
+    assert all(gradient is None or gradient.isfinite().all() for gradient in gradients.values())
+    return [path for path, gradient in gradients.items() if gradient is None or not gradient.any()]
+
+
+def test_auxiliary_heads_answer_when_asked_and_learn_with_the_rest(case: Case) -> None:
+    if "aux" not in registry.options(case.net.name):
+        with torch.no_grad():
+            logits, aux = case.net.with_aux(case.pictures)
+        assert torch.equal(logits, case.logits)
+        assert not aux
+        return
+    torch.manual_seed(0)
+    net = registry.create(case.net.name, aux=True).eval()
+    pictures = torch.randn(BATCH, *_small_input(net, capture(net, aux=True)))
+    with torch.no_grad():
+        logits, aux = net.with_aux(pictures)
+        assert torch.equal(logits, net(pictures))
+    assert tuple(aux) == tuple(net.aux)
+    assert set(aux) < set(net.stages)
+    assert {head.shape for head in aux.values()} == {logits.shape}
+    assert not without_gradient(net.set_classes(7).train(), pictures)
+    assert {head.shape for head in net.with_aux(pictures)[1].values()} == {(BATCH, 7)}
 
 
 def test_checkpointing_changes_neither_gradients_nor_running_statistics(case: Case) -> None:
@@ -239,7 +244,8 @@ def test_checkpointing_changes_neither_gradients_nor_running_statistics(case: Ca
     runs: Counter[str] = Counter()
     for path in thrifty.checkpoints:
         thrifty.get_submodule(path).register_forward_pre_hook(lambda *_, path=path: runs.update([path]))
-    expected, gradients = step(plain, case.pictures), step(thrifty, case.pictures)
+    pictures = case.noise(case.net.input_size[0])
+    expected, gradients = step(plain, pictures), step(thrifty, pictures)
     assert runs == dict.fromkeys(thrifty.checkpoints, 2)  # so it did save memory
     for path, gradient in expected.items():
         assert (gradient is None and gradients[path] is None) or torch.equal(gradients[path], gradient), path

@@ -10,6 +10,8 @@ import cyclopts
 from cyclopts import App
 
 import convatlas
+from convatlas.cli import card, predict, show, tour
+from convatlas.cli import list as list_
 from convatlas.errors import ConvatlasError
 
 app = App(
@@ -19,14 +21,15 @@ app = App(
     help_epilogue="Each verb explains itself: convatlas VERB --help",
     result_action="return_value",
 )
-for verb in ("list", "show", "card", "predict", "tour"):
-    app.command(f"convatlas.cli.{verb}:{verb}", name=verb)
+# The verbs' modules are light: what a verb needs to do its work is imported when it does it.
+for verb in (list_.list, show.show, card.card, predict.predict, tour.tour):
+    app.command(verb)
 app.register_install_completion_command()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    tokens = sys.argv[1:] if arguments is None else [*arguments]  # `list` is a verb here
+    tokens = sys.argv[1:] if arguments is None else [*arguments]
     try:
         status = app(tokens, exit_on_error=False, print_error=False)
     except (ConvatlasError, cyclopts.CycloptsError) as error:

@@ -17,13 +17,13 @@ LARGEST_LEAST = 1024
 class Node:
     """One operation.
 
-    name:   unique in the graph: the path of the module that runs, or of the one whose ``forward`` calls the operation,
-            followed by the operation's name.
-    op:     what it does, by the field's own word: conv2d, linear, batch_norm, add, cat …
+    name: unique in the graph: the path of the module that runs, or of the one whose ``forward`` calls the operation,
+    followed by the operation's name.
+    op: what it does, by the field's own word: conv2d, linear, batch_norm, add, cat …
     inputs: the places in the graph of the nodes it reads.
-    attrs:  kernel, stride, padding, groups … of the operation.
+    attrs: kernel, stride, padding, groups … of the operation.
     params: path -> shape of the parameters it uses.
-    shape:  the output's shape where the graph was recorded at one input; None where it follows from the input's size.
+    shape: the output's shape where the graph was recorded at one input; None where it follows from the input's size.
     """
 
     name: str

@@ -1,5 +1,5 @@
 """MobileNet.  Howard et al. 2017, "MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications"
-(arXiv 1704.04861), Table 1."""
+(arXiv 1704.04861), Table 1; ReLU6 and initialisation as in the released code (TF-slim)."""
 
 from __future__ import annotations
 
@@ -54,7 +54,6 @@ def mobilenet_v1(
     channels: int = 3,
     input_size: int = 224,
     attention: str | None = None,
-    dropout: float = 0.001,
 ) -> ConvNet:
     """``width`` is the paper's alpha; its rho is the input's size.  The last stage has one stride of 2 (Table 1 prints
     two, which its own map sizes contradict)."""
@@ -72,7 +71,7 @@ def mobilenet_v1(
         trunk[f"stage{number}"] = nn.Sequential(*blocks)
     return ConvNet(
         trunk,
-        pooled_head(inputs, classes, dropout),
+        pooled_head(inputs, classes),
         input_size=(channels, input_size, input_size),
         init=initialiser(conv=truncated(0.09), linear=truncated(0.09)),
     )

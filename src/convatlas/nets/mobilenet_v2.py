@@ -1,5 +1,5 @@
 """MobileNetV2.  Sandler et al. 2018, "MobileNetV2: Inverted Residuals and Linear Bottlenecks" (arXiv 1801.04381),
-Table 2."""
+Table 2; initialisation as in the released code (TF-slim)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 
 from convatlas.blocks import ConvNormAct, InvertedResidual, gate, linear_decay, make_divisible, pooled_head
 from convatlas.blocks.conv import relu6
-from convatlas.blocks.init import gaussian, he, initialiser
+from convatlas.blocks.init import initialiser, truncated
 from convatlas.net import ConvNet
 from convatlas.registry import SMALL_PICTURE, network
 
@@ -71,5 +71,5 @@ def mobilenet_v2(
         trunk,
         pooled_head(top, classes, dropout),
         input_size=(channels, input_size, input_size),
-        init=initialiser(conv=he(), linear=gaussian(0.01)),
+        init=initialiser(conv=truncated(0.09), linear=truncated(0.09)),
     )

@@ -1,4 +1,5 @@
-"""MobileNetV3.  Howard et al. 2019, "Searching for MobileNetV3" (arXiv 1905.02244), Tables 1 and 2."""
+"""MobileNetV3.  Howard et al. 2019, "Searching for MobileNetV3" (arXiv 1905.02244), Tables 1 and 2;
+initialisation as in the released code (TF-slim)."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from torch import nn
 
 from convatlas.blocks import ConvNormAct, InvertedResidual, SqueezeExcite, gate, linear_decay, make_divisible
 from convatlas.blocks.conv import relu
-from convatlas.blocks.init import gaussian, he, initialiser
+from convatlas.blocks.init import initialiser, truncated
 from convatlas.net import ConvNet
 from convatlas.registry import SMALL_PICTURE, network
 
@@ -106,7 +107,7 @@ def mobilenet_v3(
             classifier=nn.Linear(head, classes),
         ),
         input_size=(channels, input_size, input_size),
-        init=initialiser(conv=he(), linear=gaussian(0.01)),
+        init=initialiser(conv=truncated(0.09), linear=truncated(0.09)),
     )
 
 

@@ -8,7 +8,7 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
-from convatlas.blocks import ConvNormAct, gate, pooled_head
+from convatlas.blocks import ConvNormAct, gate, make_divisible, pooled_head
 from convatlas.blocks.attention import Gate
 from convatlas.blocks.init import gaussian, he, initialiser
 from convatlas.net import ConvNet
@@ -46,7 +46,7 @@ class ShuffleUnit(nn.Module):
         super().__init__()
         inner, out = outputs // 4, outputs - inputs if stride > 1 else outputs
         self.conv1 = ConvNormAct(inputs, inner, 1, groups=first_groups)
-        self.shuffle = nn.ChannelShuffle(groups)
+        self.shuffle = nn.ChannelShuffle(groups) if groups > 1 else nn.Identity()
         self.depthwise = ConvNormAct(inner, inner, 3, stride, groups=inner, act=None)
         self.conv2 = ConvNormAct(inner, out, 1, groups=groups, act=None)
         self.gate = se(out) if se else nn.Identity()
@@ -70,14 +70,14 @@ def shufflenet_v1(
     attention: str | None = None,
 ) -> ConvNet:
     """Stages 2 to 4, named as in the paper.  ``width`` scales the stem too, unless ``stem`` says how wide that is."""
-    inputs = stem or int(STEM * width)
+    inputs = stem or max(1, int(STEM * width))
     small = input_size < SMALL_PICTURE
     first = OrderedDict(conv=ConvNormAct(channels, inputs, 3, 1 if small else 2))
     if not small:
         first["pool"] = nn.MaxPool2d(3, 2, 1)
     trunk = OrderedDict(stem=nn.Sequential(first))
     for number, repeat in enumerate(REPEATS, 2):
-        outputs, units = int(WIDTHS[groups] * 2 ** (number - 2) * width), []
+        outputs, units = make_divisible(WIDTHS[groups] * 2 ** (number - 2) * width, 4 * groups), []
         for index in range(repeat):
             first_groups = 1 if number == 2 and index == 0 else groups
             units.append(
