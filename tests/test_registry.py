@@ -7,10 +7,12 @@ import sys
 
 import pytest
 import torch
+from conftest import representatives
 from torch import nn
 
 import convatlas
 from convatlas import facts, registry
+from convatlas.blocks import SqueezeExcite
 from convatlas.blocks.init import skip_init
 from convatlas.errors import ConvatlasError, UnknownName, UnknownOption
 
@@ -162,3 +164,29 @@ def test_public_names_are_there_and_cost_nothing_until_used() -> None:
     code = "import sys, convatlas; convatlas.find('res*'); convatlas.analyze('resnet50'); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+UNGATED = {"alexnet", "lenet", "nin", "zfnet"}
+"""Modules of ``nets`` whose networks have no blocks."""
+
+
+@pytest.mark.parametrize("name", representatives())
+def test_every_family_that_has_blocks_can_carry_gates(name: str) -> None:
+    def gates(attention: str) -> int:
+        net = registry.create(name, attention=attention, initialise=False)
+        return sum(isinstance(module, SqueezeExcite) for module in net.modules())
+
+    if registry.module_of(name) in UNGATED:
+        with pytest.raises(UnknownOption, match="no blocks"):
+            registry.create(name, attention="se")
+    else:
+        assert gates("se") > 0
+        assert gates("none") == 0
+
+
+@pytest.mark.parametrize("name", [name for name in representatives() if "width" in registry.options(name)])
+@pytest.mark.parametrize("width", [0.37, 1.7])
+def test_any_width_makes_a_network(name: str, width: float) -> None:
+    usual, scaled = (registry.create(name, width=w, initialise=False) for w in (1.0, width))
+    sizes = [sum(p.numel() for p in net.parameters()) for net in (usual, scaled)]
+    assert (sizes[1] > sizes[0]) == (width > 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -111,8 +110,8 @@ class ConvNet(nn.Module):
     def set_channels(self, channels: int) -> ConvNet:
         """Make the first layer read ``channels`` channels; all other tensors stay as they are.
 
-        The new kernels come from the old ones: summed for one channel, else repeated in turn and scaled so that
-        equal channels give the answer they gave before.
+        The new kernels come from the old ones in turn, shared out or summed, so that equal channels give the answer
+        they gave before: one channel gets the sum of all.
         """
         if channels < 1:
             raise ConvatlasError(f"a network needs at least 1 input channel, not {channels}")
@@ -122,8 +121,7 @@ class ConvNet(nn.Module):
             return self
         new = self._like(path, old, inputs=channels)
         with torch.no_grad():
-            turns = old.weight.repeat(1, math.ceil(channels / had), 1, 1)[:, :channels] * (had / channels)
-            new.weight.copy_(old.weight.sum(1, keepdim=True) if channels == 1 else turns)
+            new.weight.copy_(_in_turn(old.weight, channels))
             if old.bias is not None:
                 new.bias.copy_(old.bias)
         parent, _, leaf = path.rpartition(".")
@@ -211,6 +209,17 @@ def _frozen_statistics(module: nn.Module) -> Iterator[None]:
             m.momentum = momentum
             if seen is not None:
                 m.num_batches_tracked.copy_(seen)
+
+
+def _in_turn(weight: Tensor, channels: int) -> Tensor:
+    """Kernels (out, in, k, k) for another number of inputs, their sum over the inputs unchanged."""
+    had = weight.shape[1]
+    if channels < had:
+        turns = torch.arange(had, device=weight.device) % channels
+        return weight.new_zeros(weight.shape[0], channels, *weight.shape[2:]).index_add_(1, turns, weight)
+    turns = torch.arange(channels, device=weight.device) % had
+    copies = torch.bincount(turns, minlength=had)[turns]
+    return weight[:, turns] / copies.view(1, -1, 1, 1)
 
 
 def _outputs(layer: Any) -> int:

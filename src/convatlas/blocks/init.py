@@ -59,8 +59,14 @@ def he(mode: Literal["fan_in", "fan_out"] = "fan_out") -> Fill:
 
 
 def xavier() -> Fill:
-    """Uniform with variance 2 / (fan_in + fan_out).  Glorot and Bengio 2010; Caffe's "xavier"."""
+    """Uniform with variance 2 / (fan_in + fan_out).  Glorot and Bengio 2010."""
     return lambda layer: init.xavier_uniform_(layer.weight)
+
+
+def caffe_xavier(layer: Any) -> None:
+    """Uniform with variance 1 / fan_in: what Caffe's "xavier" is unless told otherwise (filler.hpp, XavierFiller)."""
+    bound = math.sqrt(3 / layer.weight[0].numel())
+    init.uniform_(layer.weight, -bound, bound)
 
 
 def tf_conv(layer: Any) -> None:

@@ -61,8 +61,6 @@ def predict(
     from convatlas.weights import pretrained
 
     net = pretrained(model, weights) if weights != "none" else model
-    for note in getattr(getattr(net, "weights", None), "notes", ()):
-        output.console(stderr=True).print(f"Note: {note}", style="dim")
     answers = [*_watched(predictions(pictures, net, weights, top=top, batch=batch, device=device))]
     if json:
         output.print_json([asdict(answer) for answer in answers])

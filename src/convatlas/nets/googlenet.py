@@ -14,7 +14,7 @@ from torch.nn import init
 
 from convatlas.blocks import ConvNormAct, gate, local_response_norm, pooled_head
 from convatlas.blocks.inception import MAX, SHRINK_CEIL, stages
-from convatlas.blocks.init import initialiser, truncated, xavier
+from convatlas.blocks.init import caffe_xavier, initialiser, truncated
 from convatlas.net import ConvNet
 from convatlas.registry import SMALL_PICTURE, network
 
@@ -123,5 +123,5 @@ def auxiliary(features: int, classes: int, conv: Callable[..., nn.Module], batch
 
 def caffe(path: str, layer: nn.Conv2d | nn.Linear) -> None:
     """Caffe's "xavier", and every bias 0.2 but the classifiers'."""
-    xavier()(layer)
+    caffe_xavier(layer)
     init.constant_(layer.bias, 0.0 if path.endswith("classifier") else 0.2)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import init
 
 from convatlas.blocks import ConvNormAct
-from convatlas.blocks.init import initialiser, xavier
+from convatlas.blocks.init import caffe_xavier, initialiser, xavier
 from convatlas.net import ConvNet
 from convatlas.registry import network
 
@@ -170,6 +170,7 @@ def lenet(
         head |= {f"f{number}": nn.Linear(inputs, width), f"act{number}": (act or nn.ReLU)()}
         inputs = width
     head["classifier"] = nn.Linear(inputs, classes)
+    fill = xavier() if act else caffe_xavier
     return ConvNet(
-        trunk, head, input_size=(channels, input_size, input_size), init=initialiser(conv=xavier(), linear=xavier())
+        trunk, head, input_size=(channels, input_size, input_size), init=initialiser(conv=fill, linear=fill)
     )

@@ -70,7 +70,7 @@ def shufflenet_v1(
     attention: str | None = None,
 ) -> ConvNet:
     """Stages 2 to 4, named as in the paper.  ``width`` scales the stem too, unless ``stem`` says how wide that is."""
-    inputs = stem or max(1, int(STEM * width))
+    inputs = stem or make_divisible(STEM * width, groups)
     small = input_size < SMALL_PICTURE
     first = OrderedDict(conv=ConvNormAct(channels, inputs, 3, 1 if small else 2))
     if not small:

@@ -10,6 +10,7 @@ from torch.nn import init
 
 from convatlas.blocks import ConvNormAct, gate
 from convatlas.blocks.attention import Gate
+from convatlas.blocks.init import caffe_xavier
 from convatlas.net import ConvNet
 from convatlas.registry import SMALL_PICTURE, network
 
@@ -78,9 +79,9 @@ def squeezenet(
 
 
 def xavier_and_gaussian(path: str, layer: nn.Module) -> None:
-    """The released training files: Xavier everywhere, N(0, 0.01) in conv10."""
+    """The released training files: Caffe's "xavier" everywhere, N(0, 0.01) in conv10."""
     if path.endswith("classifier"):
         init.normal_(layer.weight, 0.0, 0.01)
     else:
-        init.xavier_uniform_(layer.weight)
+        caffe_xavier(layer)
     init.zeros_(layer.bias)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -21,12 +22,15 @@ if TYPE_CHECKING:
     from convatlas.net import ConvNet
 
 
+logger = logging.getLogger(__name__)
+
+
 @dataclass(frozen=True)
 class Weights:
     """What travels with a network whose weights were loaded, as ``net.weights``.
 
     labels: the class of each logit; preprocess: what makes a picture fit these weights.
-    notes: what is not as published (a fresh classifier, an adapted first layer …), one sentence each.
+    notes: what is not as published (a fresh classifier, an adapted first layer …), one sentence each; also logged.
     """
 
     source: Source
@@ -97,8 +101,11 @@ def _load(net: ConvNet, source: Source, state: dict[str, Tensor], unset: bool = 
     for path, module in net.named_modules() if unset else ():
         if isinstance(module, nn.Conv2d | nn.Linear) and f"{path}.weight" not in fitting:
             net._init(path, module)
-    net.weights = _travelling(net, source, notes)  # type: ignore[assignment]
-    return net.weights  # type: ignore[return-value]
+    travelling = _travelling(net, source, notes)
+    for note in travelling.notes:
+        logger.warning("%s: %s", net.name, note)
+    net.weights = travelling  # type: ignore[assignment]
+    return travelling
 
 
 def _fit(net: ConvNet, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
