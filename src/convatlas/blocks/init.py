@@ -49,8 +49,17 @@ def gaussian(std: float) -> Fill:
 
 
 def truncated(std: float) -> Fill:
-    """Normal, cut at two standard deviations (TensorFlow's truncated_normal)."""
-    return lambda layer: init.trunc_normal_(layer.weight, 0.0, std, -2 * std, 2 * std)
+    """Normal, cut at two standard deviations (TensorFlow's truncated_normal): what falls outside is drawn again."""
+
+    def fill(layer: Any) -> None:
+        weight = init.normal_(layer.weight, 0.0, std).detach().view(-1)
+        outside = (weight.abs() > 2 * std).nonzero().view(-1)
+        while len(outside) > 0:
+            drawn = weight.new_empty(len(outside)).normal_(0.0, std)
+            weight[outside] = drawn
+            outside = outside[drawn.abs() > 2 * std]
+
+    return fill
 
 
 def he(mode: Literal["fan_in", "fan_out"] = "fan_out") -> Fill:
