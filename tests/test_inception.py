@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import pytest
 import torch
@@ -270,53 +269,3 @@ def test_the_gate_weighs_the_residual_branch_before_the_addition() -> None:
 def test_the_gates_of_inception_resnet_v2_cost_what_the_senet_paper_says() -> None:
     plain, gated = (macs(build(name), 3, 299, 299) / 1e9 for name in ("inception_resnet_v2", "se_inception_resnet_v2"))
     assert round(gated - plain, 2) == round(11.76 - 11.75, 2)
-
-
-# ---- ONNX's light graphs -------------------------------------------------------------------------------------
-
-
-def light(file: str) -> tuple[list[tuple], list[tuple]]:
-    """The convolutions (weight's shape, stride, padding) and response norms of one of ONNX's light graphs, in order."""
-    onnx = pytest.importorskip("onnx")
-    path = Path(onnx.__file__).parent / "backend/test/data/light" / f"light_{file}.onnx"
-    if not path.is_file():
-        pytest.skip("onnx came without its light graphs")
-    graph = onnx.load(path).graph
-    values = {i.name: onnx.numpy_helper.to_array(i) for i in graph.initializer}
-    convolutions, norms = [], []
-    for node in graph.node:
-        a = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute if node.op_type in ("Conv", "LRN")}
-        if node.op_type == "Conv":
-            weight = node.input[1]
-            shape = values[weight].shape if weight in values else values[f"{weight}__SHAPE"].tolist()
-            convolutions.append((tuple(shape), tuple(a["strides"]), tuple(a["pads"][:2])))
-        elif node.op_type == "LRN":
-            norms.append((a["size"], round(a["alpha"], 8), a["beta"], a["bias"]))
-    return convolutions, norms
-
-
-def convolutions_of(net: nn.Module) -> dict[str, tuple]:
-    return {
-        path: (tuple(m.weight.shape), m.stride, m.padding)
-        for path, m in net.named_modules()
-        if isinstance(m, nn.Conv2d)
-    }
-
-
-def test_googlenet_is_the_one_of_onnx() -> None:
-    convolutions, norms = light("inception_v1")
-    net = build("googlenet")
-    assert list(convolutions_of(net).values()) == convolutions
-    ours = [m for m in net.modules() if isinstance(m, nn.LocalResponseNorm)]
-    assert [(m.size, round(m.alpha, 8), m.beta, m.k) for m in ours] == norms
-
-
-def test_inception_v2_is_the_one_of_onnx_but_for_two_pool_projections() -> None:
-    convolutions, _ = light("inception_v2")
-    ours = convolutions_of(build("inception_v2"))
-    wider = {
-        path: (theirs[0][0], shape[0])
-        for (path, (shape, *window)), theirs in zip(ours.items(), convolutions, strict=True)
-        if (shape[0], *shape[2:], *window) != (theirs[0][0], *theirs[0][2:], *theirs[1:])
-    }
-    assert wider == {f"trunk.inception{module}.branch4.conv1.conv": (96, 128) for module in ("4c", "4d")}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import subprocess
 import sys
 
@@ -190,3 +192,12 @@ def test_any_width_makes_a_network(name: str, width: float) -> None:
     usual, scaled = (registry.create(name, width=w, initialise=False) for w in (1.0, width))
     sizes = [sum(p.numel() for p in net.parameters()) for net in (usual, scaled)]
     assert (sizes[1] > sizes[0]) == (width > 1)
+
+
+@pytest.mark.parametrize("name", representatives())
+def test_a_network_can_be_pickled_and_copied(name: str) -> None:
+    net = registry.create(name)
+    for again in (pickle.loads(pickle.dumps(net)), copy.deepcopy(net)):
+        assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), again.state_dict().values()))
+        if "classes" in registry.options(name):
+            assert again.set_classes(3).classes == 3

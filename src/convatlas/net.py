@@ -27,6 +27,8 @@ class ConvNet(nn.Module):
     """
 
     name: str = ""
+    weights: Any = None
+    """What travels with the weights that were loaded (``convatlas.weights.Weights``); None before."""
 
     def __init__(
         self,
@@ -47,7 +49,7 @@ class ConvNet(nn.Module):
         self.aux = nn.ModuleDict(aux or {})
         self.input_size = input_size
         self.checkpointing = False
-        self._init = init
+        self.fill = init
 
     # ---- what a network answers -------------------------------------------------------------------------
 
@@ -121,7 +123,7 @@ class ConvNet(nn.Module):
             return self
         new = self._like(path, old, inputs=channels)
         with torch.no_grad():
-            new.weight.copy_(_in_turn(old.weight, channels))
+            new.weight.copy_(kernels_for(old.weight, channels))
             if old.bias is not None:
                 new.bias.copy_(old.bias)
         parent, _, leaf = path.rpartition(".")
@@ -133,7 +135,7 @@ class ConvNet(nn.Module):
         """Fill every parameter anew, as the network's paper says."""
         for path, module in self.named_modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
-                self._init(path, module)
+                self.fill(path, module)
             elif module is not self and hasattr(module, "reset_parameters"):
                 module.reset_parameters()
 
@@ -149,7 +151,7 @@ class ConvNet(nn.Module):
                 new = nn.Conv2d(inputs or old.in_channels, outputs or old.out_channels, **options)
             else:
                 raise ConvatlasError(f"{self.name}: its {type(old).__name__} classifier has a fixed number of classes")
-        self._init(path, new)
+        self.fill(path, new)
         return new.to(old.weight).train(old.training)
 
     # ---- how it runs ------------------------------------------------------------------------------------
@@ -211,7 +213,7 @@ def _frozen_statistics(module: nn.Module) -> Iterator[None]:
                 m.num_batches_tracked.copy_(seen)
 
 
-def _in_turn(weight: Tensor, channels: int) -> Tensor:
+def kernels_for(weight: Tensor, channels: int) -> Tensor:
     """Kernels (out, in, k, k) for another number of inputs, their sum over the inputs unchanged."""
     had = weight.shape[1]
     if channels < had:

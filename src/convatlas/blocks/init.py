@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 from torch import nn
@@ -35,41 +36,26 @@ class skip_init(TorchFunctionMode):  # noqa: N801 - used like a function
 
 def initialiser(conv: Fill, linear: Fill, bias: float = 0.0) -> Init:
     """An Init that goes by the kind of layer, with every bias alike."""
-
-    def fill(path: str, module: Any) -> None:
-        (linear if isinstance(module, nn.Linear) else conv)(module)
-        if module.bias is not None:
-            init.constant_(module.bias, bias)
-
-    return fill
+    return partial(_by_kind, conv, linear, bias)
 
 
 def gaussian(std: float) -> Fill:
-    return lambda layer: init.normal_(layer.weight, 0.0, std)
+    return partial(_gaussian, std)
 
 
 def truncated(std: float) -> Fill:
     """Normal, cut at two standard deviations (TensorFlow's truncated_normal): what falls outside is drawn again."""
-
-    def fill(layer: Any) -> None:
-        weight = init.normal_(layer.weight, 0.0, std).detach().view(-1)
-        outside = (weight.abs() > 2 * std).nonzero().view(-1)
-        while len(outside) > 0:
-            drawn = weight.new_empty(len(outside)).normal_(0.0, std)
-            weight[outside] = drawn
-            outside = outside[drawn.abs() > 2 * std]
-
-    return fill
+    return partial(_truncated, std)
 
 
 def he(mode: Literal["fan_in", "fan_out"] = "fan_out") -> Fill:
     """Normal with variance 2 / fan.  He et al. 2015 (arXiv 1502.01852), equations 10 and 14."""
-    return lambda layer: init.kaiming_normal_(layer.weight, mode=mode, nonlinearity="relu")
+    return partial(_he, mode)
 
 
-def xavier() -> Fill:
+def xavier(layer: Any) -> None:
     """Uniform with variance 2 / (fan_in + fan_out).  Glorot and Bengio 2010."""
-    return lambda layer: init.xavier_uniform_(layer.weight)
+    init.xavier_uniform_(layer.weight)
 
 
 def caffe_xavier(layer: Any) -> None:
@@ -90,9 +76,41 @@ def tf_dense(layer: Any) -> None:
     init.uniform_(layer.weight, -bound, bound)
 
 
-def torch_default(path: str, layer: Any) -> None:
-    """What torch fills a layer with when nobody says otherwise: U(-1, 1) / sqrt(fan_in)."""
+def uniform(layer: Any) -> None:
+    """Uniform within 1 / sqrt(fan_in): what torch fills a weight with when nobody says otherwise."""
     bound = 1 / math.sqrt(layer.weight[0].numel())
     init.uniform_(layer.weight, -bound, bound)
+
+
+def torch_default(path: str, layer: Any) -> None:
+    """``uniform``, the bias too."""
+    uniform(layer)
     if layer.bias is not None:
+        bound = 1 / math.sqrt(layer.weight[0].numel())
         init.uniform_(layer.bias, -bound, bound)
+
+
+# A network keeps its Init, so these are functions that can be pickled, and no closures.
+
+
+def _by_kind(conv: Fill, linear: Fill, bias: float, path: str, layer: Any) -> None:
+    (linear if isinstance(layer, nn.Linear) else conv)(layer)
+    if layer.bias is not None:
+        init.constant_(layer.bias, bias)
+
+
+def _gaussian(std: float, layer: Any) -> None:
+    init.normal_(layer.weight, 0.0, std)
+
+
+def _truncated(std: float, layer: Any) -> None:
+    weight = init.normal_(layer.weight, 0.0, std).detach().view(-1)
+    outside = (weight.abs() > 2 * std).nonzero().view(-1)
+    while len(outside) > 0:
+        drawn = weight.new_empty(len(outside)).normal_(0.0, std)
+        weight[outside] = drawn
+        outside = outside[drawn.abs() > 2 * std]
+
+
+def _he(mode: Literal["fan_in", "fan_out"], layer: Any) -> None:
+    init.kaiming_normal_(layer.weight, mode=mode, nonlinearity="relu")

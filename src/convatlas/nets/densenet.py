@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from convatlas.blocks import ConvNormAct, gate, pooled_head
 from convatlas.blocks.attention import Gate
-from convatlas.blocks.init import he, initialiser, torch_default
+from convatlas.blocks.init import he, initialiser, uniform
 from convatlas.blocks.preact import NormAct, NormActConv
 from convatlas.net import ConvNet
 from convatlas.registry import SMALL_PICTURE, network
@@ -106,5 +106,5 @@ def densenet(
         trunk,
         pooled_head(inputs, classes),
         input_size=(channels, input_size, input_size),
-        init=initialiser(conv=he("fan_in"), linear=lambda layer: torch_default("", layer)),
+        init=initialiser(conv=he("fan_in"), linear=uniform),
     )

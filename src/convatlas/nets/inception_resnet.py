@@ -120,7 +120,7 @@ def inception_resnet(
         trunk,
         pooled_head(features, classes, dropout),
         input_size=(channels, input_size, input_size),
-        init=initialiser(conv=xavier(), linear=xavier()),
+        init=initialiser(conv=xavier, linear=xavier),
     )
 
 

@@ -170,7 +170,7 @@ def lenet(
         head |= {f"f{number}": nn.Linear(inputs, width), f"act{number}": (act or nn.ReLU)()}
         inputs = width
     head["classifier"] = nn.Linear(inputs, classes)
-    fill = xavier() if act else caffe_xavier
+    fill = xavier if act else caffe_xavier
     return ConvNet(
         trunk, head, input_size=(channels, input_size, input_size), init=initialiser(conv=fill, linear=fill)
     )

@@ -92,5 +92,5 @@ def xception(
         trunk,
         pooled_head(inputs, classes, dropout),
         input_size=(channels, input_size, input_size),
-        init=initialiser(conv=xavier(), linear=xavier()),
+        init=initialiser(conv=xavier, linear=xavier),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from convatlas import facts, registry
 from convatlas.errors import ConvatlasError
@@ -100,16 +100,18 @@ def _load(net: ConvNet, source: Source, state: dict[str, Tensor], unset: bool = 
             own[key].copy_(tensor)
     for path, module in net.named_modules() if unset else ():
         if isinstance(module, nn.Conv2d | nn.Linear) and f"{path}.weight" not in fitting:
-            net._init(path, module)
+            net.fill(path, module)
     travelling = _travelling(net, source, notes)
     for note in travelling.notes:
         logger.warning("%s: %s", net.name, note)
-    net.weights = travelling  # type: ignore[assignment]
+    net.weights = travelling
     return travelling
 
 
 def _fit(net: ConvNet, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
     """The tensors that go into this very network, and what there is to say about those that stay as they are."""
+    from convatlas.net import kernels_for
+
     own, notes, result = net.state_dict(), [], {}
     first = first_layer({key: tuple(tensor.shape) for key, tensor in own.items()})
     for key, tensor in state.items():
@@ -120,7 +122,7 @@ def _fit(net: ConvNet, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], lis
         ours = own[key]
         if key == first and tensor.shape[1] != ours.shape[1] and tensor.shape[2:] == ours.shape[2:]:
             notes.append(f"the first layer was adapted from {tensor.shape[1]} to {ours.shape[1]} input channels")
-            tensor = _for_channels(tensor, ours.shape[1])
+            tensor = kernels_for(tensor, ours.shape[1])
         if tensor.shape == ours.shape:
             result[key] = tensor
         elif not is_classifier(key):
@@ -149,19 +151,6 @@ def _misfit(net: ConvNet, key: str, ours: Tensor, tensor: Tensor) -> str:
 def _is_small(net: ConvNet) -> bool:
     usual = facts.index().get(net.name, {}).get("input_size", 0)
     return net.input_size[1] < registry.SMALL_PICTURE <= usual
-
-
-def _for_channels(weight: Tensor, channels: int) -> Tensor:
-    """The first layer's weight for another number of channels, by the network's own rule."""
-    from torch import nn
-
-    from convatlas.net import ConvNet
-
-    outputs, inputs, *kernel = weight.shape
-    layer = nn.Conv2d(inputs, outputs, (kernel[0], kernel[1]), bias=False)
-    layer.weight = nn.Parameter(weight)
-    adapted: Any = ConvNet({"first": layer}, {"classifier": nn.Identity()}, input_size=(inputs, 1, 1))
-    return adapted.set_channels(channels).trunk.first.weight.detach()
 
 
 def _travelling(net: ConvNet, source: Source, notes: list[str]) -> Weights:
