@@ -24,7 +24,7 @@ $(VENV)/installed: pyproject.toml
 	touch $@
 
 tour: install
-	OMP_NUM_THREADS= $(BIN)/convatlas tour
+	env -u OMP_NUM_THREADS $(BIN)/convatlas tour
 
 test: install
 	$(BIN)/pytest -n 2 --dist worksteal -m 'not slow'

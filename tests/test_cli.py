@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
+from rich.console import Console
 
+import convatlas
 from convatlas import registry
-from convatlas.cli import main
+from convatlas.cli import main, output, show
 
 MINE = """
 import torch
@@ -33,6 +37,14 @@ class Untraceable(nn.Module):
 class Broken(nn.Module):
     def __init__(self):
         raise RuntimeError("no disk")
+
+class Misfit(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(1, 4, 3), nn.Linear(7, 10)
+
+    def forward(self, x):
+        return self.fc(self.conv(x).flatten(1))
 
 thing = 3
 """
@@ -116,6 +128,14 @@ def test_a_card_shows_what_is_printed_beside_what_is_computed(capsys: pytest.Cap
         (("show", "vgg16", "--input", "1x224x224"), "reads 3 channels, not 1"),
         (("show", "vgg16", "--batch", "0"), "at least 1 picture"),
         (("show", "vgg16", "--batch", "many"), "many"),
+        (("show", "vgg16", "--batch", "1.5"), "no whole number"),
+        (("show", "vgg16+aux"), "no auxiliary heads"),
+        (("show", "mine.py"), "mine.py:Class"),
+        (("card", "timm:resnet18"), "convatlas show timm:resnet18"),
+        (("predict",), "which picture"),
+        (("predict", ""), "empty name"),
+        (("predict", "nofile.jpg"), "no file nofile.jpg"),
+        (("predict", "nofile.jpg", "--top", "0"), "top is at least 1"),
         (("show", "vgg16", "--depth", "0"), "at least 1"),
         (("show",), "MODEL"),
         (("show", "timm:convnext_tinny"), "did you mean 'convnext_tiny'"),
@@ -142,6 +162,12 @@ def test_a_module_of_ones_own(capsys: pytest.CaptureFixture[str], tmp_path: Path
     assert "cannot capture" in refused(capsys, "show", f"{file}:Untraceable")
     assert "no disk" in refused(capsys, "show", f"{file}:Broken")
     assert "not a torch.nn.Module" in refused(capsys, "show", f"{file}:thing")
+    assert "cannot capture" in refused(capsys, "show", f"{file}:Misfit", "--input", "28")
+    neighbour = tmp_path / "neighbour.py"
+    neighbour.write_text("from mine import Net")
+    assert run(capsys, "show", f"{neighbour}:Net", "--input", "28")[0] == 0
+    file.write_text("import sys; sys.exit(3)")
+    assert "does not run: SystemExit" in refused(capsys, "show", f"{file}:Net")
     file.write_text("def broken(:")
     assert "does not run: SyntaxError" in refused(capsys, "show", f"{file}:Net")
 
@@ -171,3 +197,38 @@ def test_a_closed_pipe_is_no_error() -> None:
     command = f"{sys.executable} -m convatlas list --json | head -c 1"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
     assert done.stderr == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+def test_a_full_disk_is_told_in_a_line() -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m convatlas list > /dev/full"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_a_narrow_terminal_never_cuts_a_number(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setattr(output, "console", lambda stderr=False: Console(width=columns, highlight=False))
+    report = convatlas.analyze("efficientnet_b7", batch=256)
+    show.print_report(report)
+    shown = {cell for line in capsys.readouterr().out.splitlines() for cell in re.split(r"\s{2,}", line.strip())}
+    for row in report.rows:
+        if row.op == "conv2d":
+            assert {show.label(row.name), " x ".join(map(str, row.output_shape)), f"{row.macs:,}"} <= shown
+
+
+def test_one_bad_picture_among_several_is_told_and_changes_the_status(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    Image.new("RGB", (64, 64), "gray").save(tmp_path / "good.png")
+    (tmp_path / "bad.png").write_text("no picture")
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    (tmp_path / "empty").mkdir()
+    status, out, err = run(capsys, "predict", str(tmp_path), str(tmp_path / "empty"), "--top", "1")
+    assert status == 1
+    assert "good.png" in out
+    assert "bad.png" not in out
+    assert [name in err for name in ("bad.png", "gone.png", "empty")] == [True] * 3

@@ -153,6 +153,8 @@ class Card:
 
 def card(name: str) -> Card:
     """A network's card.  Raises UnknownName (did you mean …?)."""
+    if ":" in name:
+        raise ConvatlasError(f"{name} is no network of the atlas; `convatlas show {name}` looks at any network")
     if name not in facts.index():
         raise UnknownName("network", name, facts.index())
     return _card(name)

@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tokens = sys.argv[1:] if arguments is None else [*arguments]
     try:
         status = app(tokens, exit_on_error=False, print_error=False)
+        sys.stdout.flush()
     except (ConvatlasError, cyclopts.CycloptsError) as error:
         print(f"convatlas: {_one_line(error)}", file=sys.stderr)
         return 2
@@ -39,9 +40,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("convatlas: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of a pipe has gone: `convatlas list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _no_more_output()
         return 0
+    except OSError as error:  # a full disk
+        _no_more_output()
+        print(f"convatlas: {error.strerror or error}", file=sys.stderr)
+        return 2
     return status if isinstance(status, int) else 0
+
+
+def _no_more_output() -> None:
+    """What is still to be flushed when the interpreter ends goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _one_line(error: Exception) -> str:

@@ -52,23 +52,24 @@ def print_card(card: registry.Card) -> None:
     if idea := facts.get("idea"):
         console.print(idea)
 
-    table = output.table("", ">computed", ">printed", "where")
+    rows: list[dict[str, str]] = []
     size = f"{card.channels} x {card.input_size} x {card.input_size}"
     computed = {"params": f"{card.params:,}", "macs": f"{card.macs:,}"}
     for what, own in computed.items():
         claims = [claim for claim in facts.get("printed", ()) if claim["what"] == what]
-        where = f"{WORDS[what]}, {size}" if what == "macs" else WORDS[what]
+        name = f"{WORDS[what]}, {size}" if what == "macs" else WORDS[what]
         for claim in claims or [None]:
-            table.add_row(where, own, _value(claim), _where(claim))
-            where = own = ""
+            rows.append({"": name, ">computed": own, ">printed": _value(claim), "where": _where(claim)})
+            name = own = ""
     if card.with_aux:
-        for what in computed:
-            table.add_row(f"{WORDS[what]} with auxiliary heads", f"{card.with_aux[what]:,}", "", "")
-    console.print(table)
+        rows += [
+            {"": f"{WORDS[what]} with auxiliary heads", ">computed": f"{card.with_aux[what]:,}"} for what in computed
+        ]
+    output.print_table(rows, ["", ">computed", ">printed", "where"])
 
     rest = [claim for claim in facts.get("printed", ()) if claim["what"] not in computed]
-    _print_claims(console, "The paper and its authors", rest)
-    _print_claims(console, "Measured by others", facts.get("measured", ()))
+    _print_claims("The paper and its authors", rest)
+    _print_claims("Measured by others", facts.get("measured", ()))
     if card.weights:
         default, *others = card.weights
         also = f"; also {', '.join(others)}" if others else ""
@@ -77,14 +78,18 @@ def print_card(card: registry.Card) -> None:
         console.print(f"Note: {note}", style="dim")
 
 
-def _print_claims(console: Any, title: str, claims: Any) -> None:
-    if not claims:
-        return
-    table = output.table("", ">value", "where", title=title)
-    for claim in claims:
-        what = WORDS.get(claim["what"], claim["what"].replace("_", " "))
-        table.add_row(what + (f", {claim['data']}" if "data" in claim else ""), _value(claim), _where(claim))
-    console.print(table)
+def _print_claims(title: str, claims: Any) -> None:
+    rows = [
+        {
+            "": WORDS.get(claim["what"], claim["what"].replace("_", " "))
+            + (f", {claim['data']}" if "data" in claim else ""),
+            ">value": _value(claim),
+            "where": _where(claim),
+        }
+        for claim in claims
+    ]
+    if rows:
+        output.print_table(rows, ["", ">value", "where"], title=title)
 
 
 def _value(claim: dict[str, Any] | None) -> str:

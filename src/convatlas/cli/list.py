@@ -74,22 +74,19 @@ def list(
     if not cards:
         output.console(stderr=True).print("no network of the atlas fits")
         return
-    columns = ["!name", "family", ">year", ">input", ">params", ">MACs", "weights", "what it is"]
-    if output.narrow():
-        columns = [column for column in columns if column not in ("family", "what it is")]
-    table = output.table(*columns)
-    for card in cards:
-        cells = {
+    rows = [
+        {
             "!name": f"[bold]{card.name}[/]",
-            "family": card.family,
+            "!family": card.family,
             ">year": str(card.year or ""),
             ">input": str(card.input_size),
             ">params": output.short(card.params),
             ">MACs": output.short(card.macs),
-            "weights": ", ".join(card.weights),
+            "!weights": ", ".join(card.weights),
             "what it is": card.title,
         }
-        table.add_row(*(cells[column] for column in columns))
+        for card in cards
+    ]
+    output.print_table(rows, [*rows[0]], spare=("what it is", "!family", "!weights"))
     console = output.console()
-    console.print(table)
     console.print(f"{len(cards)} networks. MACs: multiply-adds of convolutions and linear layers, one picture.")

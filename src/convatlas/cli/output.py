@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import re
 import sys
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any
+
+from cyclopts import Parameter
 
 from convatlas.errors import ConvatlasError
 
@@ -61,26 +64,54 @@ def console(stderr: bool = False) -> Any:
     return made
 
 
-NARROW = 100
-"""Below this many columns, tables stand closer and leave out what can be done without."""
+def print_table(
+    rows: Iterable[Mapping[str, str]], columns: Sequence[str], spare: Sequence[str] = (), title: str | None = None
+) -> None:
+    """Rows as a table: {column: cell}; a row without cells is a line.
+
+    A column named ">…" holds numbers, on the right, "!…" names: neither is ever cut; the others wrap.  In a narrow
+    terminal the ``spare`` columns go, one after the other; what is still too wide runs over the edge.
+    """
+    shown, screen, rows = list(columns), console(), list(rows)
+    for dropped in (None, *spare):
+        shown = [column for column in shown if column != dropped]
+        made = _table(rows, shown, title)
+        needed = screen.measure(made, options=screen.options.update(max_width=10_000)).minimum
+        if needed <= screen.width:
+            break
+    screen.print(made, width=max(screen.width, needed), crop=False, no_wrap=True, overflow="ignore")
 
 
-def narrow() -> bool:
-    return bool(console().width < NARROW)
-
-
-def table(*columns: str, title: str | None = None) -> Any:
-    """An empty table.  A column named ">…" holds numbers, on the right, "!…" names; only the others wrap."""
+def _table(rows: Sequence[Mapping[str, str]], columns: Sequence[str], title: str | None) -> Any:
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="", pad_edge=False)
-    made.collapse_padding = narrow()
+    made.collapse_padding = True
     for column in columns:
         justify: Any = "right" if column.startswith(">") else "left"
-        made.add_column(column.lstrip(">!"), justify=justify, no_wrap=column[:1] in (">", "!"), overflow="fold")
+        header, whole = column.lstrip(">!"), column[:1] in (">", "!")
+        longest = max(Text.from_markup(text).cell_len for text in (header, *(row.get(column, "") for row in rows)))
+        made.add_column(header, justify=justify, no_wrap=whole, min_width=longest if whole else None, overflow="fold")
+    for row in rows:
+        if row:
+            made.add_row(*(row.get(column, "") for column in columns))
+        else:
+            made.add_section()
     return made
+
+
+def whole(kind: Any, tokens: Any) -> int:
+    """A whole number from the command line: "1.5" is none."""
+    text = tokens[0].value
+    if not re.fullmatch(r"[+-]?\d+", text.strip()):
+        raise ValueError(f"{text!r} is no whole number")
+    return int(text)
 
 
 def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
+
+
+Whole = Annotated[int, Parameter(converter=whole)]

@@ -21,8 +21,8 @@ def predict(
     *pictures: str,
     model: str = DEFAULT,
     weights: str = "default",
-    top: int = 5,
-    batch: int = 32,
+    top: output.Whole = 5,
+    batch: output.Whole = 32,
     device: str | None = None,
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
@@ -54,33 +54,38 @@ def predict(
         cpu, cuda, mps …
     json
         Print an array with one object a picture.
+
+    The exit status is 1 if a picture among several could not be read.
     """
     if not pictures:
         raise ConvatlasError("which picture? convatlas predict photo.jpg")
     from convatlas.deploy.predict import predictions
-    from convatlas.weights import pretrained
 
-    net = pretrained(model, weights) if weights != "none" else model
-    answers = [*_watched(predictions(pictures, net, weights, top=top, batch=batch, device=device))]
+    answers = [*_watched(predictions(pictures, model, weights, top=top, batch=batch, device=device))]
     if json:
         output.print_json([asdict(answer) for answer in answers])
     else:
         print_predictions(answers)
-    return 0 if any(answer.top for answer in answers) else 2
+    return 1 if any(answer.error for answer in answers) else 0
 
 
 def print_predictions(answers: Iterable[Prediction]) -> None:
-    """One block a picture: its name, then each class with its probability as a number and a bar."""
+    """One block a picture: its name, then each class with its probability as a number and a bar.
+
+    What is wrong with a picture goes to standard error.
+    """
     from rich.text import Text
 
-    console = output.console()
+    console, errors = output.console(), output.console(stderr=True)
     for answer in answers:
-        console.print(Text(answer.path, style="bold"))
         if answer.error:
-            console.print(Text(f"  {answer.error}", style="red"))
+            errors.print(Text(f"convatlas: {answer.error}", style="red"), soft_wrap=True)
+            continue
+        console.print(Text(answer.path, style="bold"), soft_wrap=True)
         for guess in answer.top:
             bar = "█" * round(30 * guess.probability)
-            console.print(Text.assemble(f"  {output.percent(guess.probability):>7}  {guess.label:32}", (bar, "cyan")))
+            share = f"  {output.percent(guess.probability):>7}  {guess.label:32}"
+            console.print(Text.assemble(share, (bar, "cyan")), soft_wrap=True)
 
 
 def _watched(answers: Iterator[Prediction]) -> Iterator[Prediction]:

@@ -21,8 +21,8 @@ def show(
     /,
     *,
     input: str | None = None,
-    batch: int = 1,
-    depth: int | None = None,
+    batch: output.Whole = 1,
+    depth: output.Whole | None = None,
     all: Annotated[bool, Parameter(negative=())] = False,
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
@@ -69,29 +69,25 @@ def print_report(report: Report, depth: int | None = None, everything: bool = Fa
     """The report as a table for people."""
     channels, height, width = report.input_size
     batch = f", batch {report.batch}" if report.batch > 1 else ""
-    columns = ["!layer", "operation", ">output", ">params", ">MACs", ">share"]
-    if depth:
-        columns.remove("operation")
-    if output.narrow():
-        columns.remove(">share")
-    table = output.table(*columns, title=f"[bold]{report.name}[/]  input {channels} x {height} x {width}{batch}")
     total = report.totals["macs"]
-    for row in grouped(report.rows, depth) if depth else [r for r in report.rows if everything or _loud(r)]:
-        cells = {
-            "!layer": label(row.name),
-            "operation": f"{row.op} {row.detail}".strip(),
+    rows: list[dict[str, str]] = [
+        {
+            "!layer": row.name if depth else label(row.name),
+            "!operation": operation(row),
             ">output": _shape(row.output_shape),
             ">params": f"{row.params:,}" if row.params else "",
             ">MACs": "?" if row.macs is None else f"{row.macs:,}" if row.macs else "",
             ">share": output.percent(row.macs / total) if row.macs and total else "",
         }
-        table.add_row(*(cells[column] for column in columns))
+        for row in (grouped(report.rows, depth) if depth else report.rows)
+        if depth or everything or _loud(row)
+    ]
     at_least = "at least " if report.status["macs"] == "bound" else ""
     totals = {"!layer": "total", ">params": f"{report.totals['params']:,}", ">MACs": f"{at_least}{total:,}"}
-    table.add_section()
-    table.add_row(*(totals.get(column, "") for column in columns))
+    columns = ["!layer", *([] if depth else ["!operation"]), ">output", ">params", ">MACs", ">share"]
+    title = f"[bold]{report.name}[/]  input {channels} x {height} x {width}{batch}"
+    output.print_table([*rows, {}, totals], columns, spare=(">share", "!operation"), title=title)
     console = output.console()
-    console.print(table)
     unknown = [row.name for row in report.rows if row.macs is None]
     if unknown:
         console.print(f"No rule for: {', '.join(unknown)}. The total is a lower bound.")
@@ -102,7 +98,7 @@ def grouped(rows: Iterable[Row], depth: int) -> list[Row]:
     """The rows summed up by the first ``depth`` words of their names, without "trunk"; shapes are the last one's."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
-        groups.setdefault(".".join(label(row.name).split(".")[:depth]), []).append(row)
+        groups.setdefault(".".join(row.name.removeprefix("trunk.").split(".")[:depth]), []).append(row)
     return [
         Row(
             name,
@@ -116,8 +112,13 @@ def grouped(rows: Iterable[Row], depth: int) -> list[Row]:
 
 
 def label(name: str) -> str:
-    """A row's name for people: the path inside the network, without "trunk"."""
-    return name.removeprefix("trunk.")
+    """A row's name for people: the path inside the network, without "trunk", and a brick's name for its convolution."""
+    return name.removeprefix("trunk.").removesuffix(".conv")
+
+
+def operation(row: Row) -> str:
+    """What a row does, in short: "conv 3x3 /2 g32"."""
+    return f"{row.op.replace('adaptive_avg_pool', 'adaptive_pool').removesuffix('2d')} {row.detail}".strip()
 
 
 def _loud(row: Row) -> bool:

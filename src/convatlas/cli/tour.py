@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from convatlas.cli import output
 from convatlas.cli.card import print_card
 from convatlas.cli.predict import DEFAULT, print_predictions
-from convatlas.cli.show import label
+from convatlas.cli.show import label, operation
 from convatlas.errors import ConvatlasError
 
 COSTLIEST = 5
@@ -37,7 +38,7 @@ def tour(picture: str | None = None, /) -> None:
     answers = convatlas.predict(path, DEFAULT)
     taken = time.perf_counter() - start
     console.print("[bold cyan]What is on the photograph?[/]")
-    print_predictions(answers)
+    print_predictions([replace(answers[0], path=Path(path).name)])
     console.print(f"  {taken:.1f} s, with loading torch, building {DEFAULT} and reading its weights", style="dim")
 
     console.print()
@@ -49,14 +50,18 @@ def tour(picture: str | None = None, /) -> None:
     start = time.perf_counter()
     report = convatlas.analyze(DEFAULT)
     taken = time.perf_counter() - start
-    table = output.table("!layer", "operation", ">output", ">params", ">MACs", ">share")
-    for row in sorted(report.rows, key=lambda row: row.macs or 0, reverse=True)[:COSTLIEST]:
-        size = " x ".join(map(str, row.output_shape[1:]))
-        share = (row.macs or 0) / report.totals["macs"]
-        table.add_row(
-            label(row.name), f"{row.op} {row.detail}", size, f"{row.params:,}", f"{row.macs:,}", output.percent(share)
-        )
-    console.print(table)
+    rows = [
+        {
+            "!layer": label(row.name),
+            "!operation": operation(row),
+            ">output": " x ".join(map(str, row.output_shape[1:])),
+            ">params": f"{row.params:,}",
+            ">MACs": f"{row.macs:,}",
+            ">share": output.percent((row.macs or 0) / report.totals["macs"]),
+        }
+        for row in sorted(report.rows, key=lambda row: row.macs or 0, reverse=True)[:COSTLIEST]
+    ]
+    output.print_table(rows, [*rows[0]], spare=(">params",))
     console.print(f"  all {len(report.rows)} operations in {1e3 * taken:.0f} ms, without torch", style="dim")
 
     console.print()

@@ -77,9 +77,12 @@ def predictions(
     device: str | None = None,
 ) -> Iterator[Prediction]:
     """``predict``, one batch at a time: for folders whose answers are not wanted all at once."""
-    if top < 1 or batch < 1:
-        raise ConvatlasError(f"top and batch are at least 1, not {top} and {batch}")
+    for option, value in (("top", top), ("batch", batch)):
+        if value < 1:
+            raise ConvatlasError(f"{option} is at least 1, not {value}")
     listed = _listed(pictures)
+    if len(listed) == 1:  # what is wrong with it is said before a network is loaded
+        listed = [(listed[0][0], read_picture(listed[0][1]))]
     net, travelling = _ready(model, weights, device)
     for start in range(0, len(listed), batch):
         group = listed[start : start + batch]
@@ -101,11 +104,18 @@ def _listed(pictures: Picture | Iterable[Picture]) -> list[tuple[str, Picture]]:
     if isinstance(pictures, str | os.PathLike | Image.Image) or hasattr(pictures, "__array__"):
         pictures = [pictures]  # type: ignore[list-item]
     listed: list[tuple[str, Picture]] = []
+    pictures = list(pictures)
     for picture in pictures:
         if not isinstance(picture, str | os.PathLike):
             listed.append((f"picture {len(listed) + 1}", picture))
+        elif not os.fspath(picture):
+            raise ConvatlasError("an empty name is no picture")
         elif Path(picture).is_dir():
-            listed += [(str(path), path) for path in _in_folder(Path(picture))]
+            # An empty folder among others is told of as a picture that cannot be read.
+            found = _in_folder(Path(picture)) or ([] if len(pictures) == 1 else [Path(picture)])
+            if not found:
+                raise ConvatlasError(f"no pictures in {picture}")
+            listed += [(str(path), path) for path in found]
         else:
             listed.append((os.fspath(picture), picture))
     if not listed:
@@ -120,10 +130,8 @@ def _in_folder(folder: Path) -> list[Path]:
         path for path in folder.rglob("*")
         if path.suffix.lower() in Image.EXTENSION
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
+        and not path.is_dir()
     ]  # fmt: skip
-    if not found:
-        raise ConvatlasError(f"no pictures in {folder}")
     return sorted(found, key=lambda path: natural(str(path)))
 
 
@@ -159,9 +167,10 @@ def _ready(model: str | ConvNet, weights: str | os.PathLike[str], device: str | 
         raise ConvatlasError(f"a network for {net.input_size[0]} channels reads no ordinary pictures")
     if device is not None:
         try:
-            net = net.to(torch.empty(0, device=device).device)
+            net = net.to(torch.ones(1, device=device).cpu().new_empty(0, device=device).device)
         except (RuntimeError, AssertionError, NotImplementedError) as error:
-            raise ConvatlasError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
+            reason = str(error).splitlines()[0].split(". ")[0][:200]
+            raise ConvatlasError(f"device {device!r} cannot be used: {reason}") from error
     return net, travelling
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from convatlas import facts
-from convatlas.errors import UnknownName
+from convatlas.errors import ConvatlasError, UnknownName
 from convatlas.graph.model import Graph
 from convatlas.graph.ops import macs
 
@@ -30,6 +30,9 @@ def load(name: str) -> Graph:
         try:
             member = archive.read(f"{name}.json")
         except KeyError:
+            plain = name.removesuffix(AUX)
+            if plain != name and plain in facts.index():
+                raise ConvatlasError(f"{plain} has no auxiliary heads") from None
             raise UnknownName("network", name, facts.index()) from None
     return Graph.from_json(json.loads(member))
 

@@ -47,8 +47,16 @@ def capture(
             try:
                 return record(module, label, size, batch)
             except Exception as error:
-                reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+                reason = _reason(error)
                 raise CannotTrace(f"cannot capture the graph of {label} at input {size}: {reason}") from why_not
+
+
+def _reason(error: Exception) -> str:
+    """Why a module could not be recorded, in a line."""
+    text = str(error).strip() or type(error).__name__
+    if "_local_scalar_dense" in text:
+        return "its forward looks at a tensor's values (.item(), or a branch on them), and there are none here"
+    return text.splitlines()[0]
 
 
 class _WithAux(nn.Module):

@@ -55,8 +55,8 @@ class Graph:
         Raises InputTooSmall, naming the least size that the network takes.
         """
         size = self.input_size if input_size is None else input_size
-        if batch < 1:
-            raise ConvatlasError(f"a batch holds at least 1 picture, not {batch}")
+        if not isinstance(batch, int) or batch < 1:
+            raise ConvatlasError(f"a batch holds at least 1 picture, and a whole number of them, not {batch}")
         if min(size) < 1:
             raise ConvatlasError(f"an input measures at least 1 pixel each way, not {size[1]} x {size[2]}")
         if self.recorded is not None and (batch, size) != (self.recorded, self.input_size):

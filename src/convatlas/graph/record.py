@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -20,7 +23,7 @@ def record(module: nn.Module, name: str, input_size: tuple[int, int, int], batch
     Raises whatever the module's forward raises: it may look at values, which are not there.
     """
     recorder = _Recorder(module)
-    with FakeTensorMode(allow_non_fake_inputs=True):
+    with _quiet(), FakeTensorMode(allow_non_fake_inputs=True):
         picture = torch.empty(batch, *input_size)
         recorder.start(picture)
         with torch.no_grad(), recorder:
@@ -28,6 +31,17 @@ def record(module: nn.Module, name: str, input_size: tuple[int, int, int], batch
     used = {path for node in recorder.nodes for path in node.params}
     unused = {path: tuple(p.shape) for path, p in module.named_parameters() if path not in used}
     return Graph(name, input_size, tuple(recorder.nodes), recorded=batch, unused=unused)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """torch logs the traceback of an operation that does not fit; the error that it raises says enough."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    disabled, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = disabled
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]

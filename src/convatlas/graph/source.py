@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +33,8 @@ def graph_of(model: str | Graph | nn.Module, input_size: InputSize = None, batch
         return model
     if isinstance(model, str):
         if ":" not in model:
+            if model.endswith(".py"):
+                raise ConvatlasError(f"which class of {model}? write {model}:Class")
             return atlas.load(model)
         module = _module(model, input_size)
     else:
@@ -87,8 +91,10 @@ def _from_torchvision(name: str) -> nn.Module:
     known = torchvision.models.list_models()
     if name not in known:
         raise UnknownName("torchvision network", name, known)
-    # Two of its networks warn, and take seconds, unless told not to fill their weights.
-    options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    # Two of its networks warn, and take seconds, unless told not to fill their weights; some would fetch a backbone's.
+    options: dict[str, Any] = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    if "weights_backbone" in inspect.signature(torchvision.models.get_model_builder(name)).parameters:
+        options["weights_backbone"] = None
     with skip_init():
         made: nn.Module = torchvision.models.get_model(name, weights=None, **options)
     return made
@@ -105,10 +111,13 @@ def _from_file(path: Path, name: str) -> nn.Module:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.resolve().parent))  # as `python file.py` would: it may import its neighbours
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConvatlasError(f"{path} does not run: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.pop(0)
     maker = getattr(module, name, None)
     if maker is None:
         raise UnknownName(f"class of {path.name}", name, [n for n in vars(module) if not n.startswith("_")])
@@ -116,7 +125,7 @@ def _from_file(path: Path, name: str) -> nn.Module:
         return maker
     try:
         made = maker() if callable(maker) else maker
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConvatlasError(f"{path.name}: {name}() fails: {type(error).__name__}: {error}") from error
     if not isinstance(made, nn.Module):
         raise ConvatlasError(f"{path.name}: {name} gives a {type(made).__name__}, not a torch.nn.Module")

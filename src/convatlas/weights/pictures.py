@@ -85,7 +85,8 @@ def _open(file: Any, path: Path, jpeg: bool) -> Image.Image:
 
 def _without_attack(error: Exception) -> str:
     """PIL's count and limit, without its guess at what they mean."""
-    return str(error).split(", could be")[0].replace("Image size", "it has").replace("(", "").replace(")", "")
+    counts = re.findall(r"\d+", str(error))
+    return f"it has {int(counts[0]):,} pixels, and the limit is {int(counts[1]):,}" if len(counts) > 1 else str(error)
 
 
 def _decoded(picture: Image.Image, name: str) -> Image.Image:
