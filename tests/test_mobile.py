@@ -370,7 +370,7 @@ TABLE = [
     (2.0, 3.1, 600, 0.5, 55, "89.0", "37", (6.21, 7.27, 7.05)),
 ]
 LITES = [f"efficientnet_lite{n}" for n in range(5)]
-EVERY = pytest.mark.parametrize(("name", "row"), list([*zip(B, TABLE)]), ids=B)
+EVERY = pytest.mark.parametrize(("name", "row"), list(zip(B, TABLE)), ids=B)
 
 
 @EVERY
