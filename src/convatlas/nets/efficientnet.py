@@ -18,7 +18,7 @@ from convatlas.blocks import (
     make_divisible,
     pooled_head,
 )
-from convatlas.blocks.conv import relu6, silu
+from convatlas.blocks.conv import Act, relu6, silu
 from convatlas.blocks.init import initialiser, tf_conv, tf_dense
 from convatlas.net import ConvNet
 from convatlas.registry import SMALL_PICTURE, network
@@ -93,7 +93,7 @@ def efficientnet(
         for index in range(repeat):
             blocks.append(InvertedResidual(
                 inputs, scaled(out), kernel, stride if index == 0 else 1, inputs * expand,
-                se=_gate(attention, inputs), drop=next(drops), padding=padding, **style,
+                se=_gate(attention, inputs, style["act"]), drop=next(drops), padding=padding, **style,
             ))
             inputs = scaled(out)
         trunk[f"stage{number}"] = nn.Sequential(*blocks)
@@ -111,7 +111,7 @@ def _width(factor: float, channels: int) -> int:
     return make_divisible(channels * factor)
 
 
-def _gate(attention: str | None, inputs: int):
+def _gate(attention: str | None, inputs: int, act: Act):
     if gate(attention) is None:
         return None
-    return lambda expanded: SqueezeExcite(expanded, max(1, inputs // 4), act=silu)
+    return lambda expanded: SqueezeExcite(expanded, max(1, inputs // 4), act=act)
