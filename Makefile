@@ -32,7 +32,7 @@ test: install
 test-all: install
 	mkdir -p benchmarks/results
 	$(BIN)/python -m benchmarks.machine > benchmarks/results/contract.txt
-	$(BIN)/pytest -n 2 --dist worksteal | tee -a benchmarks/results/contract.txt
+	$(BIN)/pytest -q --no-header -n 2 --dist worksteal | tee -a benchmarks/results/contract.txt
 
 check: install
 	$(BIN)/ruff check .
