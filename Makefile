@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+# A failing test must fail through the pipe to its results file too.
+SHELL       := bash
+.SHELLFLAGS := -o pipefail -c
 # Test workers share the cores: they must not spin while they wait for each other.
 export OMP_WAIT_POLICY := passive
 export OMP_NUM_THREADS ?= 1
