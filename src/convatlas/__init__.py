@@ -2,8 +2,10 @@
 
 >>> import convatlas
 >>> net = convatlas.create("resnet50", classes=10)
->>> convatlas.analyze("resnet50", input_size=320).totals
-{'params': 25557032, 'macs': 7871283200}
+>>> convatlas.analyze("resnet50", input_size=320).totals["macs"]
+7871283200
+>>> convatlas.largest_batch("resnet50", 8 * 2**30, training="momentum")
+101
 >>> [card.name for card in convatlas.find("vgg1?")]
 ['vgg11', 'vgg13', 'vgg16', 'vgg19']
 """
@@ -23,6 +25,7 @@ _PUBLIC = {
     "card": "convatlas.registry",
     "create": "convatlas.registry",
     "find": "convatlas.registry",
+    "largest_batch": "convatlas.cost",
     "names": "convatlas.registry",
     "network": "convatlas.registry",
     "predict": "convatlas.deploy.predict",

@@ -10,7 +10,7 @@ import cyclopts
 from cyclopts import App
 
 import convatlas
-from convatlas.cli import card, predict, show, tour
+from convatlas.cli import card, claims, predict, show, tour
 from convatlas.cli import list as list_
 from convatlas.errors import ConvatlasError
 
@@ -22,7 +22,7 @@ app = App(
     result_action="return_value",
 )
 # The verbs' modules are light: what a verb needs to do its work is imported when it does it.
-for verb in (list_.list, show.show, card.card, predict.predict, tour.tour):
+for verb in (list_.list, show.show, card.card, claims.claims, predict.predict, tour.tour):
     app.command(verb)
 app.register_install_completion_command()
 

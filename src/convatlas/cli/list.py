@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from convatlas import registry
 from convatlas.cli import output
+from convatlas.numbers import short
 
 
 def list(
@@ -80,8 +81,8 @@ def list(
             "!family": card.family,
             ">year": str(card.year or ""),
             ">input": str(card.input_size),
-            ">params": output.short(card.params),
-            ">MACs": output.short(card.macs),
+            ">params": short(card.params),
+            ">MACs": short(card.macs),
             "!weights": ", ".join(card.weights),
             "what it is": card.title,
         }

@@ -39,14 +39,35 @@ def size(text: str) -> tuple[int, ...]:
     return tuple(map(int, match[0].split("x")))
 
 
-def short(number: float | None, digits: int = 3) -> str:
-    """25557032 -> "25.6 M": three significant digits, for tables."""
-    if number is None:
-        return "?"
-    for unit, factor in (("G", 1e9), ("M", 1e6), ("K", 1e3)):
-        if abs(number) >= factor * 0.9995:
-            return f"{number / factor:.{max(0, digits - len(str(int(number / factor))))}f} {unit}"
-    return f"{number:,.0f}"
+def several(text: str) -> list[str]:
+    """ "128,160,224" -> its parts.  Raises ConvatlasError for an empty one."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(parts):
+        raise ConvatlasError(f"{text!r} has an empty part")
+    return parts
+
+
+def whole_number(text: str, what: str) -> int:
+    """ "32" -> 32.  Raises ConvatlasError for anything that is no whole number."""
+    if not re.fullmatch(r"[+-]?\d+", text.strip()):
+        raise ConvatlasError(f"{what}: {text!r} is no whole number")
+    return int(text)
+
+
+def factor(text: str, what: str) -> float:
+    """ "0.75" -> 0.75.  Raises ConvatlasError for anything that is no positive number."""
+    if not re.fullmatch(r"\d+(\.\d*)?|\.\d+", text.strip()) or not float(text):
+        raise ConvatlasError(f"{what}: {text!r} is no positive number")
+    return float(text)
+
+
+def memory(text: str) -> float:
+    """ "8GiB", "8G" (the same), "500MB" -> bytes.  Raises ConvatlasError for anything else."""
+    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*([kmgt])(i?b)?", text.strip().lower())
+    if match is None:
+        raise ConvatlasError(f"{text!r} is no amount of memory; write 8GiB or 500MB")
+    power = "kmgt".index(match[2]) + 1
+    return float(match[1]) * float(1000 if match[3] == "b" else 1024) ** power
 
 
 def print_json(data: Any) -> None:
@@ -108,10 +129,6 @@ def whole(kind: Any, tokens: Any) -> int:
     if not re.fullmatch(r"[+-]?\d+", text.strip()):
         raise ValueError(f"{text!r} is no whole number")
     return int(text)
-
-
-def percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
 
 
 Whole = Annotated[int, Parameter(converter=whole)]

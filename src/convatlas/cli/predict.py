@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from convatlas.cli import output
 from convatlas.errors import ConvatlasError
+from convatlas.numbers import percent
 
 if TYPE_CHECKING:
     from convatlas.deploy.predict import Prediction
@@ -84,7 +85,7 @@ def print_predictions(answers: Iterable[Prediction]) -> None:
         console.print(Text(answer.path, style="bold"), soft_wrap=True)
         for guess in answer.top:
             bar = "█" * round(30 * guess.probability)
-            share = f"  {output.percent(guess.probability):>7}  {guess.label:32}"
+            share = f"  {percent(guess.probability):>7}  {guess.label:32}"
             console.print(Text.assemble(share, (bar, "cyan")), soft_wrap=True)
 
 

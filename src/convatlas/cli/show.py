@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from convatlas.cli import output
-from convatlas.cost import Report, Row, analyze
+from convatlas.cli.compared import print_compared, print_fits
+from convatlas.cli.sight import show_field
+from convatlas.cli.table import print_report, write_report
+from convatlas.cost import analyze, largest_batch
 from convatlas.errors import ConvatlasError
-from convatlas.graph.ops import VIEWS, Shape
+from convatlas.graph.model import Graph
 
-QUIET = VIEWS | {"dropout", "drop_path", "relu", "relu6", "silu", "sigmoid", "tanh", "hardswish", "hardsigmoid", "gelu"}
-"""Operations that neither cost anything nor change what a person wants to see; --all shows them."""
+Flag = Annotated[bool, Parameter(negative=())]
 
 
 def show(
@@ -21,24 +23,38 @@ def show(
     /,
     *,
     input: str | None = None,
-    batch: output.Whole = 1,
+    batch: str = "1",
+    width: str | None = None,
+    dtype: str = "float32",
+    training: str | None = None,
+    checkpointing: Flag = False,
+    memory: str | None = None,
+    layer: str | None = None,
+    field: Flag = False,
+    unit: str | None = None,
+    measure: output.Whole | None = None,
     depth: output.Whole | None = None,
-    all: Annotated[bool, Parameter(negative=())] = False,
-    json: Annotated[bool, Parameter(negative=())] = False,
+    all: Flag = False,
+    out: Path | None = None,
+    json: Flag = False,
 ) -> None:
-    """Show what each layer of a network gives and costs.
+    """Show what each layer of a network gives, costs, keeps and sees.
 
     Examples:
 
     `convatlas show vgg16`
 
-    `convatlas show resnet50 --input 320 --batch 32`
+    `convatlas show resnet50 --input 320 --batch 32 --training adam`
 
-    `convatlas show efficientnet_b0 --depth 1`
+    `convatlas show resnet50 --input 128,160,224,320`
 
-    `convatlas show timm:convnext_tiny --input 288`
+    `convatlas show resnet50 --training momentum --memory 8GiB`
 
-    `convatlas show mine.py:Net --input 1x28x28`
+    `convatlas show efficientnet_b0 --layer stage4 --field`
+
+    `convatlas show timm:convnext_tiny --input 288 --depth 1`
+
+    `convatlas show mine.py:Net --input 1x28x28 --out mine.csv`
 
     Parameters
     ----------
@@ -46,86 +62,92 @@ def show(
         A name from `convatlas list` (with +aux: with its auxiliary heads), timm:NAME, torchvision:NAME, or
         file.py:Class for a module of your own.
     input
-        Input size: 288, 224x320 (H x W) or 1x28x28 (C x H x W); by default the network's own.
+        Input size: 288, 224x320 (H x W) or 1x28x28 (C x H x W); by default the network's own. Several, with commas
+        between them, give a column each.
     batch
-        Pictures in a batch.
+        Pictures in a batch; several give a column each.
+    width
+        Width multiplier, of a network that has one; several give a column each.
+    dtype
+        Of all values: float32, float16, bfloat16 or float64.
+    training
+        Also the memory of a training step with this optimizer: sgd, momentum, adam, rmsprop or rmsprop_momentum.
+    checkpointing
+        In that step, with activation checkpointing.
+    memory
+        Say the largest batch that trains in so much memory: 8GiB, 500MB.
+    layer
+        Only this layer, block or stage.
+    field
+        What a unit sees: in a column for every layer, or with --layer of three units on the picture.
+    unit
+        With --layer and --field, of the unit in this row and column: 3,5.
+    measure
+        With --layer and --field, measure the effective field too, on so many random pictures.
     depth
         Sum the layers up: 1 gives a row for each stage, 2 one for each block.
     all
         Also show activations, dropout and what only rearranges data.
+    out
+        Write to a file: the table to .csv, .md, .html or .json, a figure to .svg, .png or .pdf.
     json
         Print everything as JSON.
     """
     if depth is not None and depth < 1:
         raise ConvatlasError(f"--depth is at least 1, not {depth}")
-    report = analyze(model, input_size=None if input is None else output.size(input), batch=batch)
-    if json:
-        output.print_json(report.to_json())
+    if (unit is not None or measure is not None) and not (field and layer):
+        raise ConvatlasError("--unit and --measure go with --layer and --field")
+    if checkpointing and training is None:
+        raise ConvatlasError("--checkpointing goes with --training")
+    sizes = [None if input is None else output.size(text) for text in output.several(input or "-")]
+    batches = [output.whole_number(text, "--batch") for text in output.several(batch)]
+    models: list[str | Graph] = [model]
+    if width is not None:
+        models = [widened(model, output.factor(text, "--width")) for text in output.several(width)]
+    one = len(models) * len(sizes) * len(batches) == 1
+
+    if field and layer:
+        if not one:
+            raise ConvatlasError("--field of one layer takes one input size, one batch and one width")
+        show_field(models[0], sizes[0], layer, unit, measure, json)
+    elif memory is not None:
+        if training is None:
+            raise ConvatlasError("--memory goes with --training: which optimizer's step is to fit?")
+        limit = output.memory(memory)
+        fits = {
+            (_name(m), s): largest_batch(m, limit, training=training, input_size=s, dtype=dtype,
+                                         checkpointing=checkpointing)
+            for m in models for s in sizes
+        }  # fmt: skip
+        print_fits(fits, f"{memory}, training with {training}{', checkpointed' if checkpointing else ''}", json)
     else:
-        print_report(report, depth, all)
+        reports = [
+            analyze(m, input_size=s, batch=b, dtype=dtype, training=training, checkpointing=checkpointing)
+            for m in models for s in sizes for b in batches
+        ]  # fmt: skip
+        if layer is not None:
+            reports = [report.within(layer) for report in reports]
+        if out is not None:
+            if not one:
+                raise ConvatlasError("--out takes one input size, one batch and one width")
+            write_report(reports[0], out)
+        elif json:
+            output.print_json(reports[0].to_json() if one else [report.to_json() for report in reports])
+        elif one:
+            print_report(reports[0], depth=depth, everything=all, field=field)
+        else:
+            print_compared(reports)
 
 
-def print_report(report: Report, depth: int | None = None, everything: bool = False) -> None:
-    """The report as a table for people."""
-    channels, height, width = report.input_size
-    batch = f", batch {report.batch}" if report.batch > 1 else ""
-    total = report.totals["macs"]
-    rows: list[dict[str, str]] = [
-        {
-            "!layer": row.name if depth else label(row.name),
-            "!operation": operation(row),
-            ">output": _shape(row.output_shape),
-            ">params": f"{row.params:,}" if row.params else "",
-            ">MACs": "?" if row.macs is None else f"{row.macs:,}" if row.macs else "",
-            ">share": output.percent(row.macs / total) if row.macs and total else "",
-        }
-        for row in (grouped(report.rows, depth) if depth else report.rows)
-        if depth or everything or _loud(row)
-    ]
-    at_least = "at least " if report.status["macs"] == "bound" else ""
-    totals = {"!layer": "total", ">params": f"{report.totals['params']:,}", ">MACs": f"{at_least}{total:,}"}
-    columns = ["!layer", *([] if depth else ["!operation"]), ">output", ">params", ">MACs", ">share"]
-    title = f"[bold]{report.name}[/]  input {channels} x {height} x {width}{batch}"
-    output.print_table([*rows, {}, totals], columns, spare=(">share", "!operation"), title=title)
-    console = output.console()
-    unknown = [row.name for row in report.rows if row.macs is None]
-    if unknown:
-        console.print(f"No rule for: {', '.join(unknown)}. The total is a lower bound.")
-    console.print("MACs: multiply-adds of convolutions, linear layers and matrix products.")
+def widened(name: str, width: float) -> Graph:
+    """The graph of a registered network of another width.  Raises UnknownOption where it has none."""
+    from convatlas import registry
+    from convatlas.graph.capture import capture
+
+    if ":" in name:
+        raise ConvatlasError("--width is for the networks of `convatlas list`")
+    return capture(registry.create(name, width=width, initialise=False), name=f"{name} x {width:g}")
 
 
-def grouped(rows: Iterable[Row], depth: int) -> list[Row]:
-    """The rows summed up by the first ``depth`` words of their names, without "trunk"; shapes are the last one's."""
-    groups: dict[str, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(".".join(row.name.removeprefix("trunk.").split(".")[:depth]), []).append(row)
-    return [
-        Row(
-            name,
-            "",
-            members[-1].output_shape,
-            sum(r.params for r in members),
-            None if any(r.macs is None for r in members) else sum(r.macs or 0 for r in members),
-        )
-        for name, members in groups.items()
-    ]
-
-
-def label(name: str) -> str:
-    """A row's name for people: the path inside the network, without "trunk", and a brick's name for its convolution."""
-    return name.removeprefix("trunk.").removesuffix(".conv")
-
-
-def operation(row: Row) -> str:
-    """What a row does, in short: "conv 3x3 /2 g32"."""
-    return f"{row.op.replace('adaptive_avg_pool', 'adaptive_pool').removesuffix('2d')} {row.detail}".strip()
-
-
-def _loud(row: Row) -> bool:
-    return row.op not in QUIET or row.params > 0
-
-
-def _shape(shape: Shape) -> str:
-    if shape and isinstance(shape[0], tuple):
-        return " + ".join(_shape(piece) for piece in shape)
-    return " x ".join(map(str, shape[1:] if len(shape) > 1 and shape[0] == 1 else shape))
+def _name(model: str | Graph) -> str:
+    return model if isinstance(model, str) else model.name

@@ -10,8 +10,9 @@ from pathlib import Path
 from convatlas.cli import output
 from convatlas.cli.card import print_card
 from convatlas.cli.predict import DEFAULT, print_predictions
-from convatlas.cli.show import label, operation
+from convatlas.cost.tables import label, operation
 from convatlas.errors import ConvatlasError
+from convatlas.numbers import percent
 
 COSTLIEST = 5
 
@@ -57,7 +58,7 @@ def tour(picture: str | None = None, /) -> None:
             ">output": " x ".join(map(str, row.output_shape[1:])),
             ">params": f"{row.params:,}",
             ">MACs": f"{row.macs:,}",
-            ">share": output.percent((row.macs or 0) / report.totals["macs"]),
+            ">share": percent((row.macs or 0) / report.totals["macs"]),
         }
         for row in sorted(report.rows, key=lambda row: row.macs or 0, reverse=True)[:COSTLIEST]
     ]

@@ -1,26 +1,55 @@
-"""analyze: model -> Report, the table of what each operation gives and takes."""
+"""Report: the table of what each operation of a network gives, takes, keeps and sees."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from convatlas.graph.model import Graph
-from convatlas.graph.ops import Shape, macs
-from convatlas.graph.source import InputSize, full_size, graph_of
+from convatlas.cost.field import Field
+from convatlas.cost.memory import (
+    Step,
+)  # fmt: skip
+from convatlas.graph.model import places
+from convatlas.graph.ops import Shape
 
 if TYPE_CHECKING:
-    from torch import nn
+    pass
 
-CONVENTION = "MACs: multiply-adds of convolutions, linear layers and matrix products; parameters: trainable ones"
+CONVENTION = {
+    "params": "trainable parameters; one that several operations share is counted at the first",
+    "macs": "multiply-adds of convolutions, linear layers and matrix products",
+    "macs_all": "macs, and one operation for each value that a norm, an activation, arithmetic or an added bias gives, "
+    "and for each value that a pool reads through its windows",
+    "flops": "2 x macs",
+    "macs_backward": "multiply-adds of the gradients of weights and of inputs; the picture needs none",
+    "activation_bytes": "the maps of a forward pass in evaluation, each once: in-place operations, views and what "
+    "changes nothing add none",
+    "saved_bytes": "what PyTorch keeps for the backward pass: eager, on the CPU, in training; the picture is counted, "
+    "parameters and buffers are not; a layer's are those that no earlier one keeps",
+    "traffic_bytes": "inputs and parameters read and outputs written, each once, one operation at a time: no "
+    "implementation without fusion moves fewer",
+    "receptive_field": "in pixels along each axis: unit i sees offset + i * jump and the size - 1 pixels after it, by "
+    "its local path; global: the whole picture reaches it too",
+    "peak_training_bytes": "the most that all tensors of a training step take at once, optimizer's state included; a "
+    "library's own scratch memory is not in it",
+}
+"""What each figure means."""
+
+EXACT, BOUND, ESTIMATE, UNAVAILABLE = "exact", "bound", "estimate", "unavailable"
+
+COUNTS = ("params", "macs", "macs_all", "flops", "macs_backward", "activation_bytes", "saved_bytes", "traffic_bytes")
+"""What a row has and the totals add up."""
+
+SURE = {**dict.fromkeys(COUNTS, EXACT), "traffic_bytes": BOUND, "receptive_field": EXACT}
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One operation: its output's shape (N, C, H, W), its parameters and its multiply-adds (None where unknown).
+class Row(NamedTuple):
+    """One operation: its output's shape (N, C, H, W) and what it costs.  None where that is unknown.
 
-    A parameter that several operations share is counted at the first of them.
+    A parameter that several operations share is counted at the first of them.  status: for each figure "exact",
+    "bound", "estimate" or "unavailable".  What the figures mean: ``CONVENTION``.
     """
 
     name: str
@@ -28,14 +57,47 @@ class Row:
     output_shape: Shape
     params: int
     macs: int | None
+    macs_all: int | None = 0
+    macs_backward: int | None = 0
+    activation_bytes: int = 0
+    saved_bytes: int | None = 0
+    traffic_bytes: int = 0
+    receptive_field: Field | None = None
     detail: str = ""
+    status: Mapping[str, str] = SURE
+
+    @property
+    def flops(self) -> int | None:
+        """2 x macs."""
+        return None if self.macs is None else 2 * self.macs
+
+    @property
+    def intensity(self) -> float | None:
+        """Arithmetic intensity: flops a byte of traffic, at most."""
+        return 2 * self.macs / self.traffic_bytes if self.macs and self.traffic_bytes else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers, lists and words."""
+        found = self.receptive_field
+        return {
+            "name": self.name,
+            "op": self.op,
+            "output_shape": self.output_shape,
+            **{count: getattr(self, count) for count in COUNTS},
+            "receptive_field": None if found is None else found.to_json(),
+            "status": self.status,
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Costs of one network at one input size (C, H, W) and batch, by operation and in total.
+    """Costs of one network at one input size (C, H, W), batch and dtype, by operation and in total.
 
-    status: for each total, "exact", or "bound" (at least this much) where an operation's cost is unknown.
+    totals: the rows' sums, and in bytes the parameters, buffers (batch norm's running statistics) and gradients;
+            with a ``training`` optimizer also its state and the peak of a training step.
+    status: for each total "exact", "estimate", or "bound": at least this much, a row's figure being unknown.
+    step: the course of the training step, moment by moment.
+    saturated: the layers with a spatial kernel that can add no context at this input size.
     """
 
     name: str
@@ -44,62 +106,94 @@ class Report:
     rows: tuple[Row, ...]
     totals: dict[str, int]
     status: dict[str, str]
+    dtype: str = "float32"
+    training: str | None = None
+    checkpointing: bool = False
+    step: Step | None = None
+    saturated: tuple[str, ...] = ()
+
+    @property
+    def side(self) -> int | list[int]:
+        """The input's side, or [H, W]."""
+        _, height, width = self.input_size
+        return height if height == width else [height, width]
+
+    def grouped(self, depth: int) -> list[Row]:
+        """The rows summed up by the first ``depth`` words of their names, without "trunk"; shapes and fields are the
+        last one's."""
+        groups: dict[str, list[Row]] = {}
+        for row in self.rows:
+            groups.setdefault(".".join(row.name.removeprefix("trunk.").split(".")[:depth]), []).append(row)
+        return [_sum(name, members) for name, members in groups.items()]
+
+    def within(self, layer: str) -> Report:
+        """Only the rows of one layer, block or stage, and their sums.  Raises what ``graph.model.places`` does."""
+        rows = [self.rows[i] for i in places([row.name for row in self.rows], layer, self.name)]
+        whole = _sum(layer, rows)
+        totals = {count: getattr(whole, count) or 0 for count in COUNTS}
+        status = {count: whole.status[count] for count in COUNTS}
+        full = tuple(row.name for row in rows if row.name in self.saturated)
+        return replace(self, rows=tuple(rows), totals=totals, status=status, saturated=full, step=None)
+
+    def unknown(self, figure: str) -> list[str]:
+        """The names of the rows whose figure is unavailable."""
+        return [row.name for row in self.rows if row.status[figure] == UNAVAILABLE]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain numbers: {"name", "input_size", "batch", "totals", "status", "convention", "layers": […]}."""
-        _, height, width = self.input_size
+        """Plain numbers: {"name", "input_size", "batch", "dtype", "totals", "status", "convention", "layers": […]}."""
         return {
             "name": self.name,
-            "input_size": height if height == width else [height, width],
+            "input_size": self.side,
             "batch": self.batch,
+            "dtype": self.dtype,
+            "training": self.training,
+            "checkpointing": self.checkpointing,
             "totals": self.totals,
             "status": self.status,
             "convention": CONVENTION,
-            "layers": [
-                {
-                    "name": row.name,
-                    "op": row.op,
-                    "output_shape": row.output_shape,
-                    "params": row.params,
-                    "macs": row.macs,
-                }
-                for row in self.rows
-            ],
+            "saturated": self.saturated,
+            "layers": [row.to_json() for row in self.rows],
         }
 
+    def to_markdown(self) -> str:
+        """The table as Markdown, with its totals."""
+        from convatlas.cost.tables import markdown
 
-def analyze(model: str | Graph | nn.Module, *, input_size: InputSize = None, batch: int = 1) -> Report:
-    """What a network costs, by operation.
+        return markdown(self)
 
-    model: a registered name, "timm:NAME", "torchvision:NAME", "file.py:Class", a module or a graph.
-    input_size: a side in pixels, (H, W) or (C, H, W); by default the network's own.  batch: pictures.
+    def to_csv(self) -> str:
+        """Every row with every figure, as CSV with a header; no totals."""
+        from convatlas.cost.tables import csv_text
 
-    Raises InputTooSmall (naming the least size), UnknownName and CannotTrace.
-    """
-    graph = graph_of(model, input_size, batch)
-    size = full_size(input_size, graph.input_size)
-    shapes = graph.shapes(size, batch)
-    rows = []
-    counted: set[str] = set()
-    for node, shape in zip(graph.nodes, shapes):
-        params = sum(math.prod(p) for path, p in node.params.items() if path not in counted)
-        counted.update(node.params)
-        count = macs(node.op, node.attrs, [shapes[i] for i in node.inputs], shape)
-        rows.append(Row(node.name, node.op, shape, params, count, _detail(node.attrs)))
-    for path, shape in graph.unused.items():
-        rows.append(Row(path, "unused", (), math.prod(shape), 0))
-    totals = {"params": sum(row.params for row in rows), "macs": sum(row.macs or 0 for row in rows)}
-    status = {"params": "exact", "macs": "exact" if all(row.macs is not None for row in rows) else "bound"}
-    return Report(graph.name, size, batch, tuple(rows), totals, status)
+        return csv_text(self)
+
+    def _repr_html_(self) -> str:
+        """The table in a notebook."""
+        from convatlas.cost.tables import html
+
+        return html(self)
+
+    def plot(self, path: str | Path | None = None) -> Any:
+        """Where multiply-adds, parameters and memory sit along the depth, and the course of the training step's memory
+        where one was asked for: a matplotlib figure, saved to ``path`` where one is given (.svg, .png, .pdf)."""
+        from convatlas.cost.plots import plot
+
+        return plot(self, path)
 
 
-def _detail(attrs: Any) -> str:
-    """Kernel, stride and groups in short: "3x3 /2 g32"."""
-    words = []
-    if "kernel" in attrs:
-        words.append("x".join(map(str, attrs["kernel"])))
-        if any(step != 1 for step in attrs["stride"]):
-            words.append("/" + "x".join(map(str, dict.fromkeys(attrs["stride"]))))
-    if attrs.get("groups", 1) != 1:
-        words.append(f"g{attrs['groups']}")
-    return " ".join(words)
+def total_status(statuses: Iterable[str]) -> str:
+    """Of a sum: a bound where a part is unavailable or a bound itself, an estimate where one is."""
+    found = set(statuses)
+    return BOUND if found & {UNAVAILABLE, BOUND} else ESTIMATE if ESTIMATE in found else EXACT
+
+
+def _sum(name: str, members: Sequence[Row]) -> Row:
+    last = members[-1]
+    sums: dict[str, Any] = {}
+    for count in COUNTS:
+        if count != "flops":
+            values = [getattr(member, count) for member in members]
+            sums[count] = None if None in values else sum(values)
+    status = {key: total_status(member.status[key] for member in members) for key in COUNTS}
+    status["receptive_field"] = last.status["receptive_field"]
+    return Row(name, "", last.output_shape, receptive_field=last.receptive_field, status=status, **sums)

@@ -41,12 +41,24 @@ def _has_proxy(value: Any) -> bool:
 def _nothing(step: fx.Node) -> dict[str, Any]:
     if _has_proxy((step.args[1:], step.kwargs)):
         raise NoRule(f"{step.target} with computed arguments")
-    return {}
+    return _inplace(step)
+
+
+def _inplace(step: fx.Node) -> dict[str, Any]:
+    """Whether the call writes its result over its first argument: relu_(x), relu(x, inplace=True), x += y."""
+    name = step.target if isinstance(step.target, str) else getattr(step.target, "__name__", "")
+    written = name.endswith("_") or step.target in OVERWRITING or step.kwargs.get("inplace", False)
+    return {"inplace": True} if written else {}
+
+
+def _dropout(step: fx.Node) -> dict[str, Any]:
+    return {"p": _argument(step, 1, "p", 0.5), **_nothing(step)}
 
 
 def _operands(step: fx.Node) -> dict[str, Any]:
-    """Elementwise arithmetic: tensors broadcast, numbers change no shape."""
-    return {}
+    """Elementwise arithmetic: tensors broadcast; a number changes no shape, and is written down."""
+    numbers = [value for value in step.args if isinstance(value, int | float)]
+    return {**({"number": numbers[0]} if numbers else {}), **_inplace(step)}
 
 
 def _cat(step: fx.Node) -> dict[str, Any]:
@@ -120,10 +132,11 @@ CALLS: dict[Any, tuple[str, Reader]] = {
     **{
         name: (name, _nothing)
         for name in ("relu", "relu6", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "sigmoid", "tanh",
-                     "hardsigmoid", "hardswish", "softplus", "softmax", "log_softmax", "dropout", "drop_path",
+                     "hardsigmoid", "hardswish", "softplus", "softmax", "log_softmax", "drop_path",
                      "contiguous", "clone", "neg", "abs", "sqrt", "exp")
     },
     **{f"{name}_": (name, _nothing) for name in ("relu", "sigmoid", "tanh")},
+    "dropout": ("dropout", _dropout),
     "cat": ("cat", _cat),
     "flatten": (
         "flatten",
@@ -156,10 +169,11 @@ FUNCTIONS: dict[Any, str] = {
     torch.cat: "cat", torch.concat: "cat", torch.flatten: "flatten", torch.chunk: "chunk", torch.split: "split",
     torch.mean: "mean", torch.permute: "permute", torch.transpose: "transpose", torch.reshape: "reshape",
     torch.unsqueeze: "unsqueeze", torch.squeeze: "squeeze",
-    torch.relu: "relu", torch.sigmoid: "sigmoid", torch.tanh: "tanh", torch.softmax: "softmax",
+    torch.relu: "relu", torch.relu_: "relu", torch.sigmoid: "sigmoid", torch.tanh: "tanh", torch.softmax: "softmax",
     **{getattr(F, name): name for name in
        ("relu", "relu6", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "sigmoid", "tanh", "hardsigmoid",
         "hardswish", "softplus", "softmax", "log_softmax", "dropout", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d",
         "adaptive_max_pool2d", "pad")},
 }  # fmt: skip
+OVERWRITING = {operator.iadd, operator.isub, operator.imul}
 PIECES = {torch.chunk, torch.split, "chunk", "split"}

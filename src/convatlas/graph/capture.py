@@ -84,7 +84,23 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
 # ---- symbolic ---------------------------------------------------------------------------------------------
 
 
+class _Value(fx.Proxy):
+    """A traced tensor; unlike fx's own, it tells ``x += y`` from ``x + y``."""
+
+    def __iadd__(self, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", operator.iadd, (self, other), {})
+
+    def __isub__(self, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", operator.isub, (self, other), {})
+
+    def __imul__(self, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", operator.imul, (self, other), {})
+
+
 class _Tracer(fx.Tracer):
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return _Value(node, self)
+
     def is_leaf_module(self, module: nn.Module, path: str) -> bool:
         return hasattr(module, "graph_op") or super().is_leaf_module(module, path)
 
@@ -114,7 +130,8 @@ def _symbolic(module: nn.Module, name: str, input_size: tuple[int, int, int]) ->
         nodes.append(node)
     used = {path for node in nodes for path in node.params}
     unused = {paths[id(p)]: tuple(p.shape) for p in module.parameters() if paths[id(p)] not in used}
-    graph = Graph(name, input_size, tuple(nodes), unused=unused)
+    checkpoints = getattr(module.net if isinstance(module, _WithAux) else module, "checkpoints", ())
+    graph = Graph(name, input_size, tuple(nodes), unused=unused, checkpoints=checkpoints)
     graph.shapes()  # a rule that does not fit is found here, and the module is recorded instead
     return graph
 

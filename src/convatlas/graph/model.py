@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from convatlas.errors import ConvatlasError, InputTooSmall
-from convatlas.graph.ops import NothingLeft, Shape, output_shape
+from convatlas.errors import ConvatlasError, InputTooSmall, UnknownName
+from convatlas.graph.ops import KEEPS_SHAPE, NothingLeft, Shape, output_shape
 
 LARGEST_LEAST = 1024
 """How far ``least_input`` looks."""
@@ -34,13 +34,14 @@ class Node:
     shape: Shape | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Graph:
     """What a network computes, in the order in which it does so; the first node is the input.
 
     input_size: (C, H, W), one picture.
     recorded:   the batch at which every shape was recorded, or None where shapes follow from any input's size.
     unused:     path -> shape of the parameters that no operation reads.
+    checkpoints: paths of the modules that activation checkpointing runs twice; none where nobody has said.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Graph:
     nodes: tuple[Node, ...]
     recorded: int | None = None
     unused: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    checkpoints: tuple[str, ...] = ()
 
     def shapes(self, input_size: tuple[int, int, int] | None = None, batch: int = 1) -> list[Shape]:
         """Every node's output shape for a batch of pictures of that size (by default the graph's own).
@@ -72,6 +74,10 @@ class Graph:
                 f"{self.name}: an input of {size[1]} x {size[2]} is too small: nothing is left of it at {where}{hint}"
             ) from None
 
+    def place(self, layer: str) -> int:
+        """The place of the node that gives a layer's output.  Raises what ``places`` does."""
+        return places([node.name for node in self.nodes], layer, self.name)[-1]
+
     def least_input(self) -> int | None:
         """The side of the smallest square picture that the network takes, found by trying; None if there is none."""
         for side in range(1, LARGEST_LEAST + 1):
@@ -85,10 +91,12 @@ class Graph:
     def _walk(self, picture: Shape) -> list[Shape]:
         shapes: list[Shape] = []
         for node in self.nodes:
-            if node.op == "input":
-                shapes.append(picture)
-            elif node.shape is not None:
+            if node.shape is not None:
                 shapes.append(node.shape)
+            elif node.op in KEEPS_SHAPE:
+                shapes.append(shapes[node.inputs[0]])
+            elif node.op == "input":
+                shapes.append(picture)
             else:
                 try:
                     shapes.append(output_shape(node.op, node.attrs, node.params, [shapes[i] for i in node.inputs]))
@@ -106,8 +114,9 @@ class Graph:
             [node.name, node.op, list(node.inputs), dict(node.attrs), {p: list(s) for p, s in node.params.items()}]
             for node in self.nodes
         ]
-        return {"name": self.name, "input_size": list(self.input_size), "nodes": nodes,
-                "unused": {p: list(s) for p, s in self.unused.items()}}  # fmt: skip
+        unused = {p: list(s) for p, s in self.unused.items()}
+        return {"name": self.name, "input_size": list(self.input_size), "nodes": nodes, "unused": unused,
+                "checkpoints": list(self.checkpoints)}  # fmt: skip
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Graph:
@@ -117,4 +126,30 @@ class Graph:
         )
         unused = {p: tuple(s) for p, s in data["unused"].items()}
         channels, height, width = data["input_size"]
-        return cls(data["name"], (channels, height, width), nodes, unused=unused)
+        size = (channels, height, width)
+        return cls(data["name"], size, nodes, unused=unused, checkpoints=tuple(data["checkpoints"]))
+
+
+def places(names: Sequence[str], layer: str, network: str) -> list[int]:
+    """Where in a list of nodes' names a layer lies.
+
+    layer: a node's name or a module's path, with or without "trunk.", or the last words of one.
+    Raises UnknownName, and ConvatlasError that names them where several layers end in these words.
+    """
+
+    def under(path: str) -> list[int]:
+        return [i for i, name in enumerate(names) if name == path or name.startswith(f"{path}.")]
+
+    if found := under(layer) or under(f"trunk.{layer}"):
+        return found
+    paths = {
+        ".".join(words[:n]): None for words in (name.split(".") for name in names) for n in range(1, len(words) + 1)
+    }
+    ending = [path for path in paths if path.endswith(f".{layer}")]
+    if not ending:
+        raise UnknownName(f"layer of {network}", layer, [path.removeprefix("trunk.") for path in paths])
+    if len(ending) > 1:
+        some = ", ".join(path.removeprefix("trunk.") for path in ending[:4])
+        more = f" and {len(ending) - 4} more" if len(ending) > 4 else ""
+        raise ConvatlasError(f"{network} has several layers {layer!r}: {some}{more}")
+    return under(ending[0])

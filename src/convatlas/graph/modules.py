@@ -11,6 +11,10 @@ class NoRule(Exception):
     """Symbolic tracing met something we have no rule for."""
 
 
+def inplace(module: Any) -> dict[str, Any]:
+    return {"inplace": True} if getattr(module, "inplace", False) else {}
+
+
 def listed(value: Any, axes: int) -> list[Any]:
     return list(value) if isinstance(value, tuple | list) else [value] * axes
 
@@ -24,6 +28,8 @@ def module_op(module: Any) -> tuple[str, dict[str, Any]]:
             if hasattr(module, attribute):
                 value = getattr(module, attribute)
                 attrs[key] = list(value) if isinstance(value, tuple) else value
+        if own == "drop_path":
+            attrs["p"] = module.p
         return own, attrs
     kind = type(module)
     if isinstance(module, nn.modules.conv._ConvNd):
@@ -66,13 +72,17 @@ def module_op(module: Any) -> tuple[str, dict[str, Any]]:
     if kind is nn.ChannelShuffle:
         return "channel_shuffle", dict(groups=module.groups)
     if kind in PADS:
-        return "pad", dict(padding=list(module.padding))
+        mode = {nn.ReflectionPad2d: {"mode": "reflect"}, nn.ReplicationPad2d: {"mode": "replicate"}}.get(kind, {})
+        return "pad", dict(padding=list(module.padding), **mode)
     if kind is nn.Upsample:
         scale = module.scale_factor
         return "upsample", dict(size=module.size and listed(module.size, 2), scale=scale and listed(scale, 2))
+    if kind in DROPOUTS:
+        return "dropout", {"p": module.p, **inplace(module), **({"maps": True} if kind is nn.Dropout2d else {})}
+    if kind is nn.GroupNorm:
+        return "group_norm", dict(groups=module.num_groups)
     if kind in SIMPLE:
-        inplace = getattr(module, "inplace", False)
-        return SIMPLE[kind], {"inplace": True} if inplace else {}
+        return SIMPLE[kind], inplace(module)
     if kind is nn.LocalResponseNorm:
         return "local_response_norm", dict(size=module.size)
     raise NoRule(f"the module {kind.__name__}")
@@ -92,18 +102,16 @@ ADAPTIVE_POOLS: dict[type, tuple[str, int]] = {
     nn.AdaptiveAvgPool2d: ("adaptive_avg_pool2d", 2),
     nn.AdaptiveMaxPool2d: ("adaptive_max_pool2d", 2),
 }
+DROPOUTS = {nn.Dropout, nn.Dropout2d}
 PADS = {nn.ZeroPad2d, nn.ConstantPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d}
 SIMPLE: dict[type, str] = {
     nn.Identity: "identity",
-    nn.Dropout: "dropout",
-    nn.Dropout2d: "dropout",
-    nn.AlphaDropout: "dropout",
+    nn.AlphaDropout: "alpha_dropout",
     nn.BatchNorm1d: "batch_norm",
     nn.BatchNorm2d: "batch_norm",
     nn.BatchNorm3d: "batch_norm",
     nn.SyncBatchNorm: "batch_norm",
     nn.LayerNorm: "layer_norm",
-    nn.GroupNorm: "group_norm",
     nn.InstanceNorm2d: "instance_norm",
     nn.ReLU: "relu",
     nn.ReLU6: "relu6",

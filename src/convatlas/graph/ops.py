@@ -24,9 +24,9 @@ class NothingLeft(Exception):
 
 KEEPS_SHAPE = frozenset(
     """
-    identity dropout drop_path batch_norm layer_norm group_norm instance_norm local_response_norm channel_shuffle
-    relu relu6 leaky_relu prelu elu celu selu gelu silu mish sigmoid tanh hardsigmoid hardswish hardtanh softplus
-    softmax log_softmax scaled_tanh channel_affine neg contiguous clone abs sqrt exp
+    identity dropout alpha_dropout drop_path batch_norm layer_norm group_norm instance_norm local_response_norm
+    channel_shuffle relu relu6 leaky_relu prelu elu celu selu gelu silu mish sigmoid tanh hardsigmoid hardswish
+    hardtanh softplus softmax log_softmax scaled_tanh channel_affine neg contiguous clone abs sqrt exp
     """.split()
 )
 """Operations whose output has the shape of their first input."""
@@ -48,15 +48,21 @@ def macs(op: str, attrs: Attrs, inputs: Sequence[Shape], output: Shape) -> int |
     """Multiply-adds of convolutions, linear layers and matrix products; 0 for what is none; None where unknown."""
     if "macs" in attrs:
         return None if attrs["macs"] is None else int(attrs["macs"])
-    if op in CONVOLUTIONS:
-        return math.prod(output) * int(inputs[0][1] // attrs["groups"] * math.prod(attrs["kernel"]))
-    if op in TRANSPOSED:
-        return math.prod(inputs[0]) * int(attrs["outputs"] // attrs["groups"] * math.prod(attrs["kernel"]))
-    if op == "linear":
-        return math.prod(output) * int(inputs[0][-1])
     if op == "matmul":
         return math.prod(output) * int(inputs[0][-1])
-    return 0
+    given, read = macs_a_value(op, attrs)
+    return (math.prod(output) * given if given else 0) + (math.prod(inputs[0]) * read if read else 0)
+
+
+def macs_a_value(op: str, attrs: Attrs) -> tuple[int, int]:
+    """Multiply-adds for each value of the output, and for each value of the input, of what is no matrix product."""
+    if op in CONVOLUTIONS:
+        return attrs["inputs"] // attrs["groups"] * math.prod(attrs["kernel"]), 0
+    if op in TRANSPOSED:
+        return 0, attrs["outputs"] // attrs["groups"] * math.prod(attrs["kernel"])
+    if op == "linear":
+        return attrs["inputs"], 0
+    return 0, 0
 
 
 def windows(size: int, kernel: int, stride: int, padding: int, dilation: int, ceil: bool = False) -> int:
@@ -70,15 +76,17 @@ def windows(size: int, kernel: int, stride: int, padding: int, dilation: int, ce
     return count
 
 
-def _windowed(attrs: Attrs, spatial: Sequence[int]) -> tuple[int, ...]:
-    axes = range(len(spatial))
-    stride, dilation, ceil = attrs["stride"], attrs.get("dilation", [1] * len(spatial)), attrs.get("ceil", False)
-    padding = attrs["padding"]
+def _windowed(attrs: Attrs, spatial: Sequence[int]) -> list[int]:
+    padding, ones = attrs["padding"], [1] * len(spatial)
     if padding == "same":
-        return tuple(spatial)
+        return list(spatial)
     if padding == "valid":
         padding = [0] * len(spatial)
-    return tuple(windows(spatial[a], attrs["kernel"][a], stride[a], padding[a], dilation[a], ceil) for a in axes)
+    ceil, dilation = attrs.get("ceil", False), attrs.get("dilation", ones)
+    return [
+        windows(size, kernel, stride, pad, spread, ceil)
+        for size, kernel, stride, pad, spread in zip(spatial, attrs["kernel"], attrs["stride"], padding, dilation)
+    ]
 
 
 def _conv(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:

@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_flatten
 from torch.utils.flop_counter import flop_registry
 
 from convatlas.graph.model import Graph, Node
+from convatlas.graph.modules import listed
 
 
 def record(module: nn.Module, name: str, input_size: tuple[int, int, int], batch: int) -> Graph:
@@ -93,9 +94,10 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._from_parameter.update((id(t), next(iter(params))) for t in made)
             self._alive.extend(made)
             return out
-        op = _name(func, given)
+        op = _name(func, given, transposed=func is torch.ops.aten.convolution.default and args[6])
         shape = tuple(made[0].shape)
-        self.nodes.append(Node(self._unique(op), op, inputs, {"macs": _macs(func, args, kwargs, out)}, params, shape))
+        attrs = {"macs": _macs(func, args, kwargs, out), **_attrs(func, args)}
+        self.nodes.append(Node(self._unique(op), op, inputs, attrs, params, shape))
         for t in made:
             self._see(t, len(self.nodes) - 1)
         return out
@@ -123,6 +125,42 @@ def _macs(func: Any, args: Any, kwargs: Any, out: Any) -> int | None:
     return 0 if func.namespace in ("aten", "prims", "prim") else None
 
 
+def _attrs(func: Any, args: Any) -> dict[str, Any]:
+    """What the passes want to know of an operation beside its shapes."""
+    name: str = func._overloadpacket.__name__
+    attrs: dict[str, Any] = {}
+    if name == "convolution":
+        names = ("stride", "padding", "dilation", "transposed", "output_padding", "groups")
+        attrs.update(zip(names, (list(a) if isinstance(a, list | tuple) else a for a in args[3:9])))
+        attrs["kernel"] = list(args[1].shape[2:])
+        attrs["inputs"], attrs["outputs"] = args[0].shape[1], args[1].shape[0]
+        if attrs.pop("transposed"):
+            attrs["outputs"] = args[1].shape[1] * attrs["groups"]
+        else:
+            del attrs["output_padding"]
+    elif name in ("max_pool2d_with_indices", "avg_pool2d"):
+        axes, ceil = 2, 5 if name.startswith("max") else 4
+        attrs.update(
+            kernel=listed(args[1], axes), stride=listed(args[2] or args[1] if len(args) > 2 else args[1], axes)
+        )
+        attrs.update(
+            padding=listed(args[3] if len(args) > 3 else 0, axes), ceil=bool(args[ceil]) if len(args) > ceil else False
+        )
+    elif name == "_adaptive_avg_pool2d":
+        attrs["output_size"] = list(args[1])
+    elif name in ("mean", "sum") and len(args) > 1:
+        attrs.update(dim=listed(args[1], 1), keepdim=bool(args[2]) if len(args) > 2 else False)
+    elif name == "cat":
+        attrs["dim"] = args[1] if len(args) > 1 else 0
+    elif name in ("add", "sub", "mul", "div") and not isinstance(args[1], Tensor):
+        attrs["number"] = float(args[1])
+    if func.is_view:
+        attrs["view"] = True
+    if name.endswith("_") and not name.startswith("_"):
+        attrs["inplace"] = True
+    return attrs
+
+
 RENAMED = {
     "addmm": "linear",
     "mm": "linear",
@@ -142,9 +180,9 @@ RENAMED = {
 }
 
 
-def _name(func: Any, given: list[Tensor]) -> str:
+def _name(func: Any, given: list[Tensor], transposed: bool = False) -> str:
     name: str = func._overloadpacket.__name__
     if name == "convolution":
-        return f"conv{given[0].dim() - 2}d"
+        return f"conv{'_transpose' if transposed else ''}{given[0].dim() - 2}d"
     name = name.removesuffix("_") if not name.startswith("__") else name
     return RENAMED.get(name, name)

@@ -1,0 +1,139 @@
+"""What of a graph's costs holds at every input size and batch: found once for each graph, and kept while it lives."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from convatlas.cost.course import Course, checkpointed, course
+from convatlas.cost.keeping import NOTHING, Keeping, fixed, keeping
+from convatlas.cost.operations import Work, work
+from convatlas.cost.storages import Storages, storages
+from convatlas.errors import ConvatlasError
+from convatlas.graph.model import Graph
+from convatlas.graph.ops import VIEWS, Shape
+
+Kinds = tuple[tuple[Any, ...], ...]
+"""How the operations whose keeping depends on shapes keep at one input, sizes left out."""
+
+
+class Compiled:
+    """By node: needs: whether its output needs a gradient.  readers: how many of its inputs do.  work: its Work.
+    details: its kernel, stride and groups in short.  idle: whether it only passes on its input in evaluation; resizes:
+    whether it does where the sizes are the same.  own: its parameters; fresh: those that no earlier node has.
+    sizes: path -> values of each parameter that an operation reads."""
+
+    def __init__(self, graph: Graph):
+        self.graph = graph
+        self.needs: list[bool] = []
+        self.work: list[Work] = [work(node) for node in graph.nodes]
+        self.details: list[str] = [_detail(node.attrs) for node in graph.nodes]
+        self.idle = [node.op in ("dropout", "alpha_dropout", "drop_path", "parameter") for node in graph.nodes]
+        self.resizes = [node.op.startswith(("adaptive", "pad", "same_pad")) for node in graph.nodes]
+        self.fresh: list[int] = []
+        self.own: list[int] = []
+        self.sizes: dict[str, int] = {}
+        self.disordered: list[bool] = []  # values that do not lie in order, so that flattening them copies
+        self.varying: list[int] = []
+        self.readers: list[int] = []  # how many inputs of each node need a gradient
+        for place, node in enumerate(graph.nodes):
+            wanted = [self.needs[i] for i in node.inputs]
+            self.needs.append(bool(node.params) or True in wanted)
+            self.readers.append(sum(wanted))
+            own = {path: math.prod(shape) for path, shape in node.params.items()}
+            self.own.append(sum(own.values()))
+            self.fresh.append(sum(size for path, size in own.items() if path not in self.sizes))
+            self.sizes.update(own)
+            moved = node.op in ("permute", "transpose")
+            follows = node.op in VIEWS or "inplace" in node.attrs
+            copied = node.op in ("flatten", "reshape", "contiguous")
+            before = bool(node.inputs) and self.disordered[node.inputs[0]]
+            self.disordered.append(moved or (before and follows and not copied))
+            if node.inputs and not fixed(node):
+                self.varying.append(place)
+        self._fixed: list[Keeping | None] | None = None
+        self._buffers: tuple[int, int] | None = None
+        self._storages: dict[Kinds, Storages] = {}
+        self._courses: dict[tuple[Kinds, bool], Course] = {}
+
+    def keeps(self, shapes: Sequence[Shape]) -> list[Keeping | None]:
+        """Each node's Keeping at these shapes; None where its derivative is not known."""
+        if self._fixed is None:
+            self._fixed = [self._keeping(place, shapes) for place in range(len(shapes))]
+            return list(self._fixed)
+        found = list(self._fixed)
+        for place in self.varying:
+            found[place] = self._keeping(place, shapes)
+        return found
+
+    def _keeping(self, place: int, shapes: Sequence[Shape]) -> Keeping | None:
+        node = self.graph.nodes[place]
+        if not node.inputs:
+            return NOTHING
+        inputs = node.inputs
+        copies = self.disordered[inputs[0]]
+        return keeping(node, [shapes[i] for i in inputs], shapes[place], [self.needs[i] for i in inputs], copies)
+
+    def buffer_bytes(self, shapes: Sequence[Shape], element: int) -> int:
+        """Bytes of batch norm's running mean and variance and its counter of batches, and of RBF units' codes."""
+        if self._buffers is None:
+            nodes = self.graph.nodes
+            norms = {next(iter(n.params), n.name): s[1] for n, s in zip(nodes, shapes) if n.op == "batch_norm"}
+            codes = [s[-1] * shapes[n.inputs[0]][-1] for n, s in zip(nodes, shapes) if n.op == "rbf"]
+            self._buffers = 2 * sum(norms.values()) + sum(codes), 8 * len(norms)
+        values, counters = self._buffers
+        return values * element + counters
+
+    def kinds(self, keeps: Sequence[Keeping | None]) -> Kinds:
+        """What tells the storages and the course apart from those at other shapes."""
+        kinds: list[tuple[Any, ...]] = []
+        for place in self.varying:
+            keep = keeps[place]
+            if keep is None:
+                kinds.append(())
+            else:
+                more = (keep.more or keep.more_bytes) != 0, keep.forward != 0, keep.backward != 0
+                kinds.append((keep.aliases, keep.inputs, keep.output, keep.passes, *more))
+        return tuple(kinds)
+
+    def storages(self, kinds: Kinds, keeps: Sequence[Keeping | None]) -> Storages:
+        """The storages of a forward pass in training."""
+        if kinds not in self._storages:
+            self._storages[kinds] = storages(self.graph, self.needs, [keep or NOTHING for keep in keeps])
+        return self._storages[kinds]
+
+    def course(self, kinds: Kinds, keeps: Sequence[Keeping | None], checkpointing: bool) -> Course:
+        """The course of a training step.  Raises ConvatlasError if the graph does not say where its checkpoints lie."""
+        if checkpointing and not self.graph.checkpoints:
+            raise ConvatlasError(f"{self.graph.name} does not say where its activation checkpoints lie")
+        if (kinds, checkpointing) not in self._courses:
+            segments = checkpointed(self.graph, self.needs) if checkpointing else []
+            known = [keep or NOTHING for keep in keeps]
+            made = self.storages(kinds, keeps)
+            self._courses[kinds, checkpointing] = course(self.graph, self.needs, known, made, segments)
+        return self._courses[kinds, checkpointing]
+
+
+_COMPILED: WeakKeyDictionary[Graph, Compiled] = WeakKeyDictionary()
+
+
+def compiled(graph: Graph) -> Compiled:
+    """The graph's Compiled, made when it is first asked for."""
+    found = _COMPILED.get(graph)
+    if found is None:
+        found = _COMPILED[graph] = Compiled(graph)
+    return found
+
+
+def _detail(attrs: Any) -> str:
+    """Kernel, stride and groups in short: "3x3 /2 g32"."""
+    if "kernel" not in attrs:
+        return ""
+    words = ["x".join(map(str, attrs["kernel"]))]
+    if "stride" in attrs and any(step != 1 for step in attrs["stride"]):
+        words.append("/" + "x".join(map(str, dict.fromkeys(attrs["stride"]))))
+    if attrs.get("groups", 1) != 1:
+        words.append(f"g{attrs['groups']}")
+    return " ".join(words)
