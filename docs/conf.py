@@ -1,4 +1,4 @@
-"""Sphinx: `make docs` builds docs/_build/html.  The page of networks is made from the atlas and the facts."""
+"""Sphinx: `make docs` builds docs/_build/html.  The pages of networks and claims are made from atlas and facts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from pathlib import Path
 
 import convatlas
 from convatlas import facts, registry
-from convatlas.cli.output import short
+from convatlas.claims.page import page as claims_page
+from convatlas.numbers import short
 
 project = "convatlas"
 author = "the convatlas developers"
@@ -42,3 +43,4 @@ def networks_page() -> str:
 
 
 Path(__file__).with_name("networks.md").write_text(networks_page(), encoding="utf-8")
+Path(__file__).with_name("claims.md").write_text(claims_page(), encoding="utf-8")
