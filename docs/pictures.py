@@ -10,6 +10,7 @@ from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 
+import convatlas
 from convatlas.cli import main, output
 
 FOLDER = Path(__file__).parent / "pictures"
@@ -45,3 +46,4 @@ if __name__ == "__main__":
     picture("predict", 84, "predict", sys.argv[1])
     picture("show", 84, "show", "resnet50", "--depth", "1")
     picture("card", 118, "card", "googlenet")
+    convatlas.analyze("vgg16", batch=16, training="momentum").plot(FOLDER / "vgg16.svg")

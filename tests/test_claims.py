@@ -149,7 +149,7 @@ def test_a_broken_figure_is_found(name, old, new, problem):
     broken = TEXT[:start] + TEXT[start:].replace(old, new, 1)
     assert broken != TEXT
     (claim,) = [claim for claim in model.read(broken) if claim.id == name]
-    assert any(problem in found for found in problems(checking.check(claim)))
+    assert any(problem in found for found in problems(checking.recomputed(claim)))
 
 
 ENTRY = '[a-b]\ntopic = "vgg"\nwho = "somebody"\nsays = "It is so."\n'
@@ -173,7 +173,7 @@ def test_an_entry_that_is_not_well_formed_is_refused(rest, says):
 def test_a_misspelt_function_is_refused():
     (claim,) = model.read(ENTRY + 'said = 1\ncompute = "parms"')
     with pytest.raises(UnknownName, match="did you mean 'params'"):
-        checking.check(claim)
+        checking.recomputed(claim)
 
 
 def test_every_function_is_used():

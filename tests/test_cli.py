@@ -138,6 +138,25 @@ def test_a_card_shows_what_is_printed_beside_what_is_computed(capsys: pytest.Cap
         (("predict", "nofile.jpg"), "no file nofile.jpg"),
         (("predict", "nofile.jpg", "--top", "0"), "top is at least 1"),
         (("show", "vgg16", "--depth", "0"), "at least 1"),
+        (("show", "vgg16", "--input", "224,"), "empty part"),
+        (("show", "vgg16", "--batch", "8,-1"), "at least 1 picture"),
+        (("show", "vgg16", "--dtype", "float23"), "did you mean 'float32'"),
+        (("show", "vgg16", "--training", "adma"), "did you mean 'adam'"),
+        (("show", "vgg16", "--training", "lion"), "there are sgd, momentum, adam"),
+        (("show", "vgg16", "--checkpointing"), "goes with --training"),
+        (("show", "vgg16", "--memory", "8GiB"), "which optimizer"),
+        (("show", "vgg16", "--memory", "8 apples", "--training", "sgd"), "no amount of memory"),
+        (("show", "vgg16", "--layer", "conv1"), "several layers 'conv1': block1.conv1, block2.conv1"),
+        (("show", "vgg16", "--layer", "block6"), "did you mean 'block5'"),
+        (("show", "vgg16", "--layer", "block5", "--field", "--unit", "7,0"), "no unit (7, 0)"),
+        (("show", "vgg16", "--layer", "block5", "--field", "--input", "64,96"), "takes one input size"),
+        (("show", "vgg16", "--unit", "0,0"), "go with --layer and --field"),
+        (("show", "vgg16", "--width", "0.5"), "width"),
+        (("show", "mobilenet_v2_x1_0", "--width", "0"), "no positive number"),
+        (("show", "timm:resnet18", "--width", "0.5"), "--width is for"),
+        (("show", "vgg16", "--out", "table.xls"), "unknown kind of file '.xls'"),
+        (("show", "vgg16", "--out", "nowhere/table.csv"), "No such file"),
+        (("claims", "vgg16-memori"), "did you mean 'vgg16-memory'"),
         (("show",), "MODEL"),
         (("show", "timm:convnext_tinny"), "did you mean 'convnext_tiny'"),
         (("show", "torchvision:resnet5"), "did you mean 'resnet50'"),
@@ -175,13 +194,16 @@ def test_a_module_of_ones_own(capsys: pytest.CaptureFixture[str], tmp_path: Path
 
 
 def test_help_comes_with_examples(capsys: pytest.CaptureFixture[str]) -> None:
-    for verb in ("list", "show", "card", "predict", "tour"):
+    for verb in ("list", "show", "card", "claims", "predict", "tour"):
         status, out, _ = run(capsys, verb, "--help")
         assert status == 0
         assert f"convatlas {verb}" in out
 
 
-@pytest.mark.parametrize("arguments", [("list", "--json"), ("show", "resnet50", "--json")])
+@pytest.mark.parametrize(
+    "arguments",
+    [("list", "--json"), ("show", "resnet50", "--json"), ("show", "resnet50", "--json", "--training", "adam")],
+)
 def test_reading_the_atlas_is_quick_and_needs_no_torch(arguments: tuple[str, ...]) -> None:
     code = (
         "import sys; from convatlas.cli import main; status = main(sys.argv[1:]); "

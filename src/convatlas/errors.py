@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+FEW = 8
+"""So many known names are named where none is near."""
+
 
 class ConvatlasError(ValueError):
     """A mistake that the caller can mend.  The command line prints it as one line and exits with status 2."""
@@ -17,6 +20,8 @@ class UnknownName(ConvatlasError):
         by_lower = {word.lower(): word for word in known}
         near = [by_lower[word] for word in difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)]
         hint = f"; did you mean {_either(near)}?" if near else ""
+        if not near and 0 < len(by_lower) <= FEW:
+            hint = f"; there are {', '.join(by_lower.values())}"
         super().__init__(f"unknown {kind} {name!r}{hint}")
 
 

@@ -48,5 +48,5 @@ def check(name: str | None = None) -> Checked | list[Checked]:
     Raises UnknownName (did you mean …?).
     """
     if name is None:
-        return [checking.check(claim) for claim in stored()]
-    return checking.check(checking.find(name))
+        return [checking.recomputed(claim) for claim in stored()]
+    return checking.recomputed(checking.find(name))

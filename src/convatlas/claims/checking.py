@@ -1,4 +1,4 @@
-"""check: recompute a claim's figures and say how they compare."""
+"""Recompute a claim's figures and say how they compare."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class Checked:
         }
 
 
-def check(claim: Claim) -> Checked:
+def recomputed(claim: Claim) -> Checked:
     """Recompute one claim."""
     return Checked(claim, tuple(_check_line(claim, line) for line in claim.lines))
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from convatlas.cli import output
-from convatlas.cli.compared import print_compared, print_fits
-from convatlas.cli.sight import show_field
-from convatlas.cli.table import print_report, write_report
-from convatlas.cost import analyze, largest_batch
 from convatlas.errors import ConvatlasError
-from convatlas.graph.model import Graph
+
+if TYPE_CHECKING:
+    from convatlas.graph.model import Graph
 
 Flag = Annotated[bool, Parameter(negative=())]
 
@@ -93,6 +91,11 @@ def show(
     json
         Print everything as JSON.
     """
+    from convatlas.cli.compared import print_compared, print_fits
+    from convatlas.cli.sight import show_field
+    from convatlas.cli.table import print_report, write_report
+    from convatlas.cost import analyze, largest_batch
+
     if depth is not None and depth < 1:
         raise ConvatlasError(f"--depth is at least 1, not {depth}")
     if (unit is not None or measure is not None) and not (field and layer):

@@ -9,12 +9,17 @@ from typing import Any
 from convatlas.cli import output
 from convatlas.cost import Report
 from convatlas.cost.tables import columns, shown, title, totals
-from convatlas.errors import UnknownName
+from convatlas.errors import ConvatlasError, UnknownName
 from convatlas.numbers import size
 
 PREFIX = {"number": ">", "name": "!", "text": ""}
 PICTURES = (".svg", ".png", ".pdf")
-TABLES = (".csv", ".md", ".html", ".json")
+TEXTS = {
+    ".csv": Report.to_csv,
+    ".md": Report.to_markdown,
+    ".html": Report._repr_html_,
+    ".json": lambda report: json.dumps(report.to_json(), indent=1) + "\n",
+}
 
 
 def print_report(report: Report, *, depth: int | None = None, everything: bool = False, field: bool = False) -> None:
@@ -88,17 +93,17 @@ def _spatial(detail: str) -> bool:
 
 
 def write_report(report: Report, path: Path) -> None:
-    """Write a table or a figure, by the file's suffix.  Raises UnknownName for any other."""
+    """Write a table or a figure, by the file's suffix.
+
+    Raises UnknownName for any other, ConvatlasError where it cannot be written.
+    """
     kind = path.suffix.lower()
-    if kind in PICTURES:
-        report.plot(path)
-        return
-    writers = {
-        ".csv": report.to_csv,
-        ".md": report.to_markdown,
-        ".html": report._repr_html_,
-        ".json": lambda: json.dumps(report.to_json(), indent=1) + "\n",
-    }
-    if kind not in writers:
-        raise UnknownName("kind of file", path.suffix or path.name, [*TABLES, *PICTURES])
-    path.write_text(writers[kind](), encoding="utf-8")
+    if kind not in TEXTS and kind not in PICTURES:
+        raise UnknownName("kind of file", path.suffix or path.name, [*TEXTS, *PICTURES])
+    try:
+        if kind in PICTURES:
+            report.plot(path)
+        else:
+            path.write_text(TEXTS[kind](report), encoding="utf-8")
+    except OSError as error:
+        raise ConvatlasError(f"{path} cannot be written: {error.strerror}") from None

@@ -45,7 +45,8 @@ def plot(report: Report, path: str | Path | None = None) -> Figure:
     if report.step:
         _course(axes[-1], report, report.step)
     if path is not None:
-        made.savefig(path, dpi=150)
+        undated = {"Date": None} if str(path).lower().endswith(".svg") else None
+        made.savefig(path, dpi=150, metadata=undated)
     return made
 
 
