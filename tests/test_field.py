@@ -169,25 +169,27 @@ def test_behind_a_global_pool_or_a_gate_a_unit_depends_on_the_whole_picture(netw
 
 
 def test_the_size_of_a_field_is_that_of_a_unit_far_from_the_edges(network_name: str) -> None:
-    """Measured on a picture so large that nothing of the field is cut off."""
+    """Measured on a picture so large that nothing of the field is cut off, for the last layer that allows it."""
     net, modules = case(network_name, False)
     graph = atlas.load(network_name)
+    channels, height, _ = graph.input_size
+    limit = 1024 if height > 64 else 256
     known = fields(graph, graph.shapes())
-    place = max(place for place in layers(graph, modules, graph.shapes(), 1000) if known[place].size[0] < 1024)
-    side, unit = int(known[place].size[0]), 0
-    while True:
-        shapes = graph.shapes((graph.input_size[0], side, side))
+    place = max(place for place in layers(graph, modules, graph.shapes(), 1000) if max(known[place].size) < limit)
+    for side in range(32, 4 * limit, 32):  # a multiple of 32, or not all of a network's branches fit together
+        if side < max(known[place].size):
+            continue
+        shapes = graph.shapes((channels, side, side))
         field = fields(graph, shapes)[place]
         unit = shapes[place][2] // 2
-        start = field.offset[0] + unit * field.jump[0]
-        if start >= 0 and start + field.size[0] <= side:
+        starts = [o + unit * j for o, j in zip(field.offset, field.jump)]
+        ends = [start + size for start, size in zip(starts, field.size)]
+        if min(starts) >= 0 and max(ends) <= side:
             break
-        side += field.jump[0]
-    name = graph.nodes[place].name
-    ((_, _, support),) = supports(net.endpoints, modules, (graph.input_size[0], side, side), {name: [(unit, unit)]})
     assert field.status == "exact"
-    assert field.size[0] == field.size[1]
-    assert hull(support) == ((start, start + field.size[0]),) * 2
+    units = {graph.nodes[place].name: [(unit, unit)]}
+    ((_, _, support),) = supports(net.endpoints, modules, (channels, side, side), units)
+    assert hull(support) == tuple(zip(starts, ends))
 
 
 # ---- what others found ------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from convatlas.errors import ConvatlasError, UnknownName
-from convatlas.graph.source import InputSize, _own_size, full_size
+from convatlas.graph.source import InputSize, own_size, full_size
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,7 +68,7 @@ def effective_field(
 
     if samples < 1:
         raise ConvatlasError(f"at least 1 sample is needed, not {samples}")
-    size = full_size(input_size, _own_size(net))
+    size = full_size(input_size, own_size(net))
     tensor = next(net.parameters(), torch.empty(0))
     devices = [tensor.device] if tensor.device.type == "cuda" else []
     draw = torch.Generator().manual_seed(seed)

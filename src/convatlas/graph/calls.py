@@ -118,6 +118,11 @@ def _pool(step: fx.Node) -> dict[str, Any]:
     return attrs | dict(dilation=listed(dilation, 2), ceil=ceil)
 
 
+def _pad(step: fx.Node) -> dict[str, Any]:
+    mode = _argument(step, 2, "mode", "constant")
+    return dict(padding=list(_argument(step, 1, "pad")), **({} if mode == "constant" else {"mode": mode}))
+
+
 def _pair(keyword: str, default: Any = ...) -> Reader:
     return lambda step: {keyword: listed(_argument(step, 1, keyword, default), 2)}
 
@@ -150,7 +155,7 @@ CALLS: dict[Any, tuple[str, Reader]] = {
     "avg_pool2d": ("avg_pool2d", _pool),
     "adaptive_avg_pool2d": ("adaptive_avg_pool2d", _pair("output_size")),
     "adaptive_max_pool2d": ("adaptive_max_pool2d", _pair("output_size")),
-    "pad": ("pad", lambda s: dict(padding=list(_argument(s, 1, "pad")))),
+    "pad": ("pad", _pad),
     "view": ("reshape", lambda s: dict(shape=_varargs(s, "shape"))),
     "reshape": ("reshape", lambda s: dict(shape=_varargs(s, "shape"))),
     "permute": ("permute", lambda s: dict(dims=_varargs(s, "dims"))),

@@ -76,7 +76,8 @@ def module_op(module: Any) -> tuple[str, dict[str, Any]]:
         return "pad", dict(padding=list(module.padding), **mode)
     if kind is nn.Upsample:
         scale = module.scale_factor
-        return "upsample", dict(size=module.size and listed(module.size, 2), scale=scale and listed(scale, 2))
+        sizes = dict(size=module.size and listed(module.size, 2), scale=scale and listed(scale, 2))
+        return "upsample", dict(**sizes, mode=module.mode)
     if kind in DROPOUTS:
         return "dropout", {"p": module.p, **inplace(module), **({"maps": True} if kind is nn.Dropout2d else {})}
     if kind is nn.GroupNorm:

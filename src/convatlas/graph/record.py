@@ -150,6 +150,10 @@ def _attrs(func: Any, args: Any) -> dict[str, Any]:
         attrs["output_size"] = list(args[1])
     elif name in ("mean", "sum") and len(args) > 1:
         attrs.update(dim=listed(args[1], 1), keepdim=bool(args[2]) if len(args) > 2 else False)
+    elif name == "constant_pad_nd":
+        attrs["padding"] = list(args[1])
+    elif name == "permute":
+        attrs["dims"] = list(args[1])
     elif name == "cat":
         attrs["dim"] = args[1] if len(args) > 1 else 0
     elif name in ("add", "sub", "mul", "div") and not isinstance(args[1], Tensor):
@@ -177,6 +181,9 @@ RENAMED = {
     "view": "reshape",
     "_unsafe_view": "reshape",
     "t": "transpose",
+    "constant_pad_nd": "pad",
+    "alias": "identity",
+    "detach": "identity",
 }
 
 

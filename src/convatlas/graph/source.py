@@ -43,7 +43,7 @@ def graph_of(model: str | Graph | nn.Module, input_size: InputSize = None, batch
     from convatlas.graph.capture import capture
 
     name = model if isinstance(model, str) else None
-    return capture(module, name=name, input_size=full_size(input_size, _own_size(module)), batch=batch)
+    return capture(module, name=name, input_size=full_size(input_size, own_size(module)), batch=batch)
 
 
 def full_size(given: InputSize, own: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -132,7 +132,7 @@ def _from_file(path: Path, name: str) -> nn.Module:
     return made
 
 
-def _own_size(module: nn.Module) -> tuple[int, int, int]:
+def own_size(module: nn.Module) -> tuple[int, int, int]:
     """What a module says of its input (timm's and our own do), else 224 pixels and its first layer's channels."""
     own = getattr(module, "input_size", None) or (getattr(module, "pretrained_cfg", None) or {}).get("input_size")
     if isinstance(own, tuple) and len(own) == 3:
