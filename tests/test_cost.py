@@ -193,6 +193,31 @@ def test_what_each_kind_of_operation_keeps(kind: str) -> None:
     assert abs(report.totals["saved_bytes"] - real) <= 16  # a number or two that torch keeps as a tensor
 
 
+def test_frozen_layers_keep_and_count_nothing() -> None:
+    net = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 3)
+    )
+    net[:2].requires_grad_(False)
+    net[5].requires_grad_(False)
+    report = convatlas.analyze(net, input_size=16, batch=2, training="adam")
+    assert report.totals["saved_bytes"] == saved_bytes(net, torch.randn(2, 3, 16, 16))
+    trained = sum(p.numel() for p in net.parameters() if p.requires_grad)
+    assert report.totals["params"] == trained
+    assert report.totals["gradient_bytes"] == 4 * trained
+    assert report.totals["parameter_bytes"] == sum(p.nbytes for p in net.parameters())
+    counter = BruteForce()
+    with counter:
+        net(torch.randn(2, 3, 16, 16)).sum().backward()
+    assert report.totals["macs_backward"] == counter.backward
+
+
+def test_axes_of_length_one_may_move_without_a_copy() -> None:
+    net = nn.Sequential(nn.Linear(8, 6), Apply(lambda x: torch.softmax(x, -1).unsqueeze(-1).permute(0, 1, 2, 4, 3)),
+                        Apply(lambda y: torch.sigmoid(y.reshape(1, -1)) * y.reshape(1, -1)))  # fmt: skip
+    report = convatlas.analyze(net, input_size=(3, 5, 8))
+    assert report.totals["saved_bytes"] == saved_bytes(net, torch.randn(1, 3, 5, 8))
+
+
 # ---- the peak ---------------------------------------------------------------------------------------------
 
 TORCH_OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {

@@ -222,6 +222,33 @@ def test_an_unknown_operation_makes_the_total_a_bound() -> None:
     assert report.totals["macs"] == 4 * 8 * 8 * 27
 
 
+@pytest.mark.parametrize("kind", ["attention", "recurrence"])
+def test_products_that_nobody_has_told_are_not_counted_as_none(kind: str) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 16, 4, 4)
+            self.attention = nn.MultiheadAttention(16, 2, batch_first=True) if kind == "attention" else None
+            self.recurrence = nn.LSTM(16, 16, batch_first=True) if kind == "recurrence" else None
+
+        def forward(self, x: Tensor) -> Tensor:
+            tokens = self.conv(x).flatten(2).transpose(1, 2)
+            if self.attention is not None:
+                return self.attention(tokens, tokens, tokens, need_weights=False)[0]
+            return self.recurrence(tokens)[0]
+
+    report = convatlas.analyze(Net(), input_size=32)
+    if kind == "attention":
+        assert report.totals["macs"] == 64 * 16 * 48 + 64 * (3 * 16 * 16 + 16 * 16) + 2 * 2 * 64 * 64 * 8
+    else:
+        assert report.unknown("macs")
+        assert report.status["macs"] == "bound"
+
+
+def test_a_torchvision_network_is_shown_at_the_size_of_its_weights() -> None:
+    assert convatlas.analyze("torchvision:inception_v3").input_size == (3, 299, 299)
+
+
 def test_a_shared_layer_has_its_parameters_once_and_its_macs_twice() -> None:
     shared = nn.Conv2d(4, 4, 3, padding=1)
     totals = convatlas.analyze(nn.Sequential(shared, nn.ReLU(), shared), input_size=(4, 8, 8)).totals

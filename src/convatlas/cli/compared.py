@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from convatlas.cli import output
-from convatlas.cost import Report
+from convatlas.cost import Report, Row
+from convatlas.cost.tables import field_text
+from convatlas.errors import ConvatlasError, UnknownName
 from convatlas.numbers import across, size
 
 Figure = tuple[str, Callable[[Report], str]]
@@ -36,10 +40,10 @@ def print_compared(reports: Sequence[Report]) -> None:
     """A table with one column for each report, named by what differs between them."""
     training = "peak_training_bytes" in reports[0].totals
     heads = [f">{head}" for head in headings(reports)]
-    rows = [{"": name, **{h: cell(r) for h, r in zip(heads, reports)}} for name, cell in figures(training)]
+    rows = [{"!": name, **{h: cell(r) for h, r in zip(heads, reports)}} for name, cell in figures(training)]
     names = list(dict.fromkeys(report.name for report in reports))
     step = f"  training with {reports[0].training}" if training else ""
-    output.print_table(rows, ["", *heads], title=f"[bold]{', '.join(names)}[/]{step}")
+    output.print_table(rows, ["!", *heads], title=f"[bold]{', '.join(names)}[/]{step}")
 
 
 def headings(reports: Sequence[Report]) -> list[str]:
@@ -54,16 +58,39 @@ def side(report: Report) -> str:
     return across(report.input_size[1:])
 
 
+def last(report: Report) -> Row | None:
+    """The last row whose units see different parts of the picture, in front of pools to a given size."""
+    found = None
+    for row in report.rows:
+        seen = row.receptive_field
+        if seen is not None and any(seen.jump) and not row.op.startswith("adaptive") and len(row.output_shape) == 4:
+            found = row if seen.status == "exact" or found is None else found
+    return found
+
+
 def last_map(report: Report) -> str:
-    """The last map that has more than one unit."""
-    row = next((r for r in reversed(report.rows) if len(r.output_shape) == 4 and max(r.output_shape[2:]) > 1), None)
-    return "" if row is None else across(row.output_shape[2:])
+    row = last(report)
+    return "?" if row is None else across(row.output_shape[2:])
 
 
 def last_field(report: Report) -> str:
     """What a unit of that map sees by its local path."""
-    rows = [r for r in report.rows if r.receptive_field is not None and any(r.receptive_field.jump)]
-    return across(rows[-1].receptive_field.size) if rows and rows[-1].receptive_field else ""
+    row = last(report)
+    return "?" if row is None else field_text(row)
+
+
+def write_compared(reports: Sequence[Report], path: Path) -> None:
+    """The totals of every report, a line each, as CSV.  Raises UnknownName for another kind of file."""
+    if path.suffix.lower() != ".csv":
+        raise UnknownName("kind of file for several reports", path.suffix or path.name, [".csv"])
+    heads = ["name", "channels", "height", "width", "batch", "dtype", *reports[0].totals]
+    lines = [[r.name, *r.input_size, r.batch, r.dtype, *r.totals.values()] for r in reports]
+    try:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows([heads, *lines])
+    except OSError as error:
+        raise ConvatlasError(f"{path} cannot be written: {error.strerror}") from None
+    output.console(stderr=True).print(f"wrote {path}", style="dim")
 
 
 def print_fits(fits: Mapping[tuple[str, tuple[int, ...] | None], int], where: str, json: bool) -> None:
@@ -76,6 +103,8 @@ def print_fits(fits: Mapping[tuple[str, tuple[int, ...] | None], int], where: st
         for (name, size), batch in fits.items()
     ]
     output.print_table(rows, ["network", ">input", ">largest batch"], title=f"The largest batch in {where}")
+    if 0 in fits.values():
+        output.console().print("0: not one picture fits beside parameters, gradients and the optimizer's state.")
     output.console().print(
         "By the peak of all tensors; leave some hundred MB for the process and its kernels.", style="dim"
     )

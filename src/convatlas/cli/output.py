@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -76,11 +77,11 @@ def print_json(data: Any) -> None:
 
 
 def console(stderr: bool = False) -> Any:
-    """rich's console; where the output is no terminal, lines are not cut at 80 columns."""
+    """rich's console; where the output is no terminal, lines are not cut at 80 columns, unless COLUMNS says so."""
     from rich.console import Console
 
     made = Console(stderr=stderr, highlight=False)
-    if not made.is_terminal:
+    if not made.is_terminal and not os.environ.get("COLUMNS", "").isdigit():
         made = Console(stderr=stderr, highlight=False, width=200)
     return made
 

@@ -91,7 +91,7 @@ def show(
     json
         Print everything as JSON.
     """
-    from convatlas.cli.compared import print_compared, print_fits
+    from convatlas.cli.compared import print_compared, print_fits, write_compared
     from convatlas.cli.sight import show_field
     from convatlas.cli.table import print_report, write_report
     from convatlas.cost import analyze, largest_batch
@@ -108,14 +108,20 @@ def show(
     if width is not None:
         models = [widened(model, output.factor(text, "--width")) for text in output.several(width)]
     one = len(models) * len(sizes) * len(batches) == 1
+    if json and out is not None:
+        raise ConvatlasError("--json prints, --out writes: one of them")
 
     if field and layer:
         if not one:
             raise ConvatlasError("--field of one layer takes one input size, one batch and one width")
+        if out is not None:
+            raise ConvatlasError("--field of one layer is printed, or given as --json; it has no --out")
         show_field(models[0], sizes[0], layer, unit, measure, json)
     elif memory is not None:
         if training is None:
             raise ConvatlasError("--memory goes with --training: which optimizer's step is to fit?")
+        if out is not None or depth is not None or field or len(batches) > 1:
+            raise ConvatlasError("--memory looks for a batch: no --batch, --depth, --field or --out with it")
         limit = output.memory(memory)
         fits = {
             (_name(m), s): largest_batch(m, limit, training=training, input_size=s, dtype=dtype,
@@ -130,14 +136,17 @@ def show(
         ]  # fmt: skip
         if layer is not None:
             reports = [report.within(layer) for report in reports]
+        if depth is not None:
+            reports = [report.summed(depth) for report in reports]
         if out is not None:
-            if not one:
-                raise ConvatlasError("--out takes one input size, one batch and one width")
-            write_report(reports[0], out)
+            write_report(reports[0], out) if one else write_compared(reports, out)
         elif json:
             output.print_json(reports[0].to_json() if one else [report.to_json() for report in reports])
         elif one:
-            print_report(reports[0], depth=depth, everything=all, field=field)
+            plain = None
+            if checkpointing:
+                plain = analyze(models[0], input_size=sizes[0], batch=batches[0], dtype=dtype, training=training)
+            print_report(reports[0], everything=all, field=field, plain=plain)
         else:
             print_compared(reports)
 

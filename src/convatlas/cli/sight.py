@@ -7,7 +7,8 @@ from typing import Any
 from convatlas.cli import output
 from convatlas.cost.boxes import Box, box
 from convatlas.cost.field import fields
-from convatlas.errors import ConvatlasError, UnknownName
+from convatlas.cost.tables import label
+from convatlas.errors import ConvatlasError
 from convatlas.graph.model import Graph
 from convatlas.graph.ops import Shape
 from convatlas.graph.source import full_size, graph_of
@@ -40,8 +41,8 @@ def show_field(
         output.print_json(answer | ({} if measured is None else {"effective": measured.to_json()}))
         return
     console = output.console()
-    console.print(f"[bold]{graph.name}[/]  {name.removeprefix('trunk.')}: a map of {across(spatial) if spatial else 1} "
-                  f"on an input of {across(size[1:])}")  # fmt: skip
+    measures = across(spatial) if spatial else "1"
+    console.print(f"[bold]{graph.name}[/]  {label(layer)}: a map of {measures} on an input of {across(size[1:])}")
     if seen is None:
         console.print("Its receptive field cannot be known: an operation before it has no rule.")
         return
@@ -55,11 +56,11 @@ def show_field(
         also = " as well, through a gate" if any(seen.jump) else ""
         console.print(f"The whole picture reaches every unit{also}.")
     rows = [
-        {"": word, "unit": ", ".join(map(str, units[word])), "rows": _span(found, 0), "columns": _span(found, 1),
+        {"!": word, "unit": ", ".join(map(str, units[word])), "rows": _span(found, 0), "columns": _span(found, 1),
          ">of the picture": _share(found, size)}
         for word, found in boxes.items()
     ]  # fmt: skip
-    output.print_table(rows, ["", "unit", "rows", "columns", ">of the picture"])
+    output.print_table(rows, ["!", "unit", "rows", "columns", ">of the picture"])
     if measured is not None:
         console.print(f"Effective field, measured with {measured.samples} random pictures and the initial weights: "
                       f"{measured.size:.1f} pixels across.")  # fmt: skip
@@ -68,8 +69,8 @@ def show_field(
 def chosen(shape: Shape) -> dict[str, tuple[int, ...]]:
     """Three units that tell a map's story; one where the map has no extent."""
     spatial = tuple(shape[2:])
-    if len(spatial) != 2:
-        return {"all": (0,) * len(spatial)}
+    if len(spatial) != 2 or set(spatial) == {1}:
+        return {"the only one": (0,) * len(spatial)}
     height, width = spatial
     return {"corner": (0, 0), "edge": (0, width // 2), "centre": (height // 2, width // 2)}
 
@@ -96,13 +97,8 @@ def _share(found: Box | None, size: tuple[int, int, int]) -> str:
 
 def _measured(model: str | Graph, layer: str, size: tuple[int, int, int], samples: int) -> Any:
     """The effective field of a registered network's layer, as its paper initialises it."""
-    from convatlas import registry
     from convatlas.cost.effective import effective_field
 
     if not isinstance(model, str) or ":" in model:
         raise ConvatlasError("--measure is for the networks of `convatlas list`; in Python effective_field takes any")
-    net = registry.create(model)
-    paths = [path for path, _ in net.named_modules() if path.removeprefix("trunk.") == layer.removeprefix("trunk.")]
-    if not paths:
-        raise UnknownName(f"module of {model}", layer, [path.removeprefix("trunk.") for path, _ in net.named_modules()])
-    return effective_field(net, paths[0], input_size=size, samples=samples)
+    return effective_field(model, layer, input_size=size, samples=samples)

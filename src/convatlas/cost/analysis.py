@@ -11,6 +11,7 @@ from convatlas.cost.field import Field, fields, saturated
 from convatlas.cost.keeping import Keeping
 from convatlas.cost.memory import bytes_of, optimizer_of, saved_bytes, training_step, values_of
 from convatlas.cost.report import BOUND, COUNTS, ESTIMATE, EXACT, SURE, UNAVAILABLE, Report, Row, total_status
+from convatlas.errors import ConvatlasError
 from convatlas.graph.model import Graph
 from convatlas.graph.ops import Shape, macs
 from convatlas.graph.source import InputSize, full_size, graph_of
@@ -32,15 +33,18 @@ def analyze(
 
     model: a registered name, "timm:NAME", "torchvision:NAME", "file.py:Class", a module or a graph.
     input_size: a side in pixels, (H, W) or (C, H, W); by default the network's own.  batch: pictures.
-    dtype: float32, float16, bfloat16 or float64, of all values and parameters.
+    dtype: float32, float16, bfloat16 or float64 (or torch's own), of all values and parameters.
     training: sgd, momentum, adam, rmsprop or rmsprop_momentum, for the memory of a training step.
     checkpointing: in that step, with activation checkpointing as ``ConvNet.checkpointing`` does it.
 
     Raises InputTooSmall (naming the least size), UnknownName and CannotTrace; ConvatlasError for a batch without
     pictures, and for checkpointing where the network does not say where its checkpoints lie.
     """
+    dtype = str(dtype).removeprefix("torch.")
     element = bytes_of(dtype)
-    optimizer = optimizer_of(training) if training is not None else None
+    optimizer = optimizer_of(str(training)) if training is not None else None
+    if checkpointing and optimizer is None:
+        raise ConvatlasError("checkpointing is for a training step: name an optimizer")
     graph = graph_of(model, input_size, batch)
     size = full_size(input_size, graph.input_size)
     shapes = graph.shapes(size, batch)
@@ -49,7 +53,8 @@ def analyze(
     made = found.storages(found.kinds(keeps), keeps)
     saved = saved_bytes(keeps, made, found.needs, values, element)
     seen = fields(graph, shapes)
-    known = SURE if dtype == "float32" and graph.recorded is None else {**SURE, "saved_bytes": ESTIMATE}
+    sure = dtype == "float32" and graph.recorded is None and not found.unsure
+    known = SURE if sure else {**SURE, "saved_bytes": ESTIMATE}
     rows = _rows(graph, shapes, values, keeps, saved, seen, element, known)
     columns = dict(zip(Row._fields, zip(*rows)))
     totals = {count: sum(filter(None, columns[count])) for count in COUNTS if count != "flops"}
@@ -57,9 +62,9 @@ def analyze(
     statuses = {id(row.status): row.status for row in rows}.values()
     status = {count: total_status(each[count] for each in statuses) for count in COUNTS}
     totals |= {
-        "parameter_bytes": totals["params"] * element,
+        "parameter_bytes": (sum(found.all.values()) + sum(map(math.prod, graph.unused.values()))) * element,
         "buffer_bytes": found.buffer_bytes(shapes, element),
-        "gradient_bytes": (totals["params"] - sum(map(math.prod, graph.unused.values()))) * element,
+        "gradient_bytes": sum(found.sizes.values()) * element,
     }
     status |= {"parameter_bytes": EXACT, "buffer_bytes": known["saved_bytes"], "gradient_bytes": EXACT}
     step = None
@@ -85,46 +90,37 @@ def _rows(
     known: Mapping[str, str],
 ) -> list[Row]:
     rows = []
-    found = compiled(graph)
-    for place, node in enumerate(graph.nodes):
-        count: int | None
-        given, keep, view = values[place], keeps[place], seen[place]
-        per, per_read, counted, others, others_read, moves = found.work[place]
-        read = values[node.inputs[0]] if node.inputs else 0
+    c = compiled(graph)
+    each = zip(graph.nodes, shapes, values, keeps, saved, seen, c.work, c.readers, c.own, c.fresh, c.idle, c.resizes,
+               c.details)  # fmt: skip
+    for node, shape, given, keep, kept, view, work, readers, own, fresh, idle, resizes, detail in each:
+        inputs = node.inputs
+        per, per_read, counted, others, others_read, moves = work
+        read = values[inputs[0]] if inputs else 0
+        count: int | None = given * per + read * per_read
         if counted:
-            count = macs(node.op, node.attrs, [shapes[i] for i in node.inputs], shapes[place])
-        else:
-            count = given * per + read * per_read
-        every = None if others is None or count is None else count + given * others + read * others_read
-        back = None if count is None else count * (found.readers[place] + bool(node.params))
-        traffic = given + found.own[place] + sum([values[i] for i in node.inputs]) if moves else 0
-        # In evaluation dropout gives its input, and so does a pool or a padding to the size that is there.
-        idle = found.idle[place] or (keep and keep.aliases) or (found.resizes[place] and given == read)
-        status, looked = known, UNAVAILABLE if view is None else view.status
-        if count is None or every is None or saved[place] is None or looked != EXACT:
+            count = macs(node.op, node.attrs, [shapes[i] for i in inputs], shape)
+        status, every, back = known, None, None
+        if count is not None:
+            back = count * readers
+            if others is not None:
+                every = count + given * others + read * others_read
+        if every is None or kept is None or view is None or view.status != EXACT:
             status = {
                 **known,
                 **({} if count is not None else dict.fromkeys(("macs", "flops", "macs_backward"), UNAVAILABLE)),
                 **({} if every is not None else {"macs_all": UNAVAILABLE}),
-                **({} if saved[place] is not None else {"saved_bytes": UNAVAILABLE}),
-                "receptive_field": looked,
+                **({} if kept is not None else {"saved_bytes": UNAVAILABLE}),
+                "receptive_field": UNAVAILABLE if view is None else view.status,
             }
-        rows.append(
-            Row(
-                node.name,
-                node.op,
-                shapes[place],
-                found.fresh[place],
-                count,
-                every,
-                back,
-                0 if idle else given * element,
-                saved[place],
-                traffic * element,
-                view,
-                found.details[place],
-                status,
-            )
-        )
+        traffic = 0
+        if moves:
+            traffic = given + own + (read if len(inputs) < 2 else sum([values[i] for i in inputs]))
+        # In evaluation dropout gives its input, and so does a pool or a padding to the size that is there.
+        if idle or (keep is not None and keep.aliases) or (resizes and given == read):
+            given = 0
+        row = (node.name, node.op, shape, fresh, count, every, back, given * element, kept, traffic * element, view,
+               detail, status)  # fmt: skip
+        rows.append(Row._make(row))
     rows += [Row(path, "unused", (), math.prod(shape), 0) for path, shape in graph.unused.items()]
     return rows

@@ -20,10 +20,12 @@ Kinds = tuple[tuple[Any, ...], ...]
 
 
 class Compiled:
-    """By node: needs: whether its output needs a gradient.  readers: how many of its inputs do.  work: its Work.
+    """By node: needs: whether its output needs a gradient.  readers: how many gradients it computes, of inputs and of
+    its weight.  work: its Work.
     details: its kernel, stride and groups in short.  idle: whether it only passes on its input in evaluation; resizes:
     whether it does where the sizes are the same.  own: its parameters; fresh: those that no earlier node has.
-    sizes: path -> values of each parameter that an operation reads."""
+    sizes: path -> values of each parameter that an operation reads and that is trained; all: of each that is read.
+    unsure: whether a reshaped permutation may be a view or a copy, which we do not work out."""
 
     def __init__(self, graph: Graph):
         self.graph = graph
@@ -35,23 +37,28 @@ class Compiled:
         self.fresh: list[int] = []
         self.own: list[int] = []
         self.sizes: dict[str, int] = {}
-        self.disordered: list[bool] = []  # values that do not lie in order, so that flattening them copies
+        self.all: dict[str, int] = {}
+        self.weighs: list[bool] = []
+        self.moving = [node.op in ("permute", "transpose") for node in graph.nodes]
+        self.copying = [node.op in ("flatten", "reshape", "contiguous") for node in graph.nodes]
+        self.disordered = [False] * len(graph.nodes)  # values that do not lie in order, so that flattening them copies
+        self.unsure = False
         self.varying: list[int] = []
         self.readers: list[int] = []  # how many inputs of each node need a gradient
         for place, node in enumerate(graph.nodes):
             wanted = [self.needs[i] for i in node.inputs]
-            self.needs.append(bool(node.params) or True in wanted)
-            self.readers.append(sum(wanted))
             own = {path: math.prod(shape) for path, shape in node.params.items()}
+            trained = {path: size for path, size in own.items() if path not in graph.frozen}
+            self.needs.append(bool(trained) or True in wanted)
+            # A weight's gradient takes as many multiply-adds as an input's; a bias' takes none.
+            weighs = any(len(node.params[path]) > 1 for path in trained)
+            self.readers.append(sum(wanted) + weighs)
             self.own.append(sum(own.values()))
-            self.fresh.append(sum(size for path, size in own.items() if path not in self.sizes))
-            self.sizes.update(own)
-            moved = node.op in ("permute", "transpose")
-            follows = node.op in VIEWS or "inplace" in node.attrs
-            copied = node.op in ("flatten", "reshape", "contiguous")
-            before = bool(node.inputs) and self.disordered[node.inputs[0]]
-            self.disordered.append(moved or (before and follows and not copied))
-            if node.inputs and not fixed(node):
+            self.fresh.append(sum(size for path, size in trained.items() if path not in self.sizes))
+            self.sizes.update(trained)
+            self.all.update(own)
+            self.weighs.append(weighs)
+            if node.inputs and (not fixed(node) or (self.copying[place] and True in self.moving)):
                 self.varying.append(place)
         self._fixed: list[Keeping | None] | None = None
         self._buffers: tuple[int, int] | None = None
@@ -60,6 +67,8 @@ class Compiled:
 
     def keeps(self, shapes: Sequence[Shape]) -> list[Keeping | None]:
         """Each node's Keeping at these shapes; None where its derivative is not known."""
+        if True in self.moving:
+            self._find_disorder(shapes)
         if self._fixed is None:
             self._fixed = [self._keeping(place, shapes) for place in range(len(shapes))]
             return list(self._fixed)
@@ -73,8 +82,28 @@ class Compiled:
         if not node.inputs:
             return NOTHING
         inputs = node.inputs
-        copies = self.disordered[inputs[0]]
-        return keeping(node, [shapes[i] for i in inputs], shapes[place], [self.needs[i] for i in inputs], copies)
+        needs = [self.needs[i] for i in inputs]
+        return keeping(node, [shapes[i] for i in inputs], shapes[place], needs, weighs=self.weighs[place],
+                       copies=self.disordered[inputs[0]])  # fmt: skip
+
+    def _find_disorder(self, shapes: Sequence[Shape]) -> None:
+        """Which values do not lie in order: behind a permutation that moves axes longer than 1, until a copy."""
+        self.unsure = False
+        for place, node in enumerate(self.graph.nodes):
+            before = bool(node.inputs) and self.disordered[node.inputs[0]]
+            if self.moving[place]:
+                x = shapes[node.inputs[0]]
+                dims = [d % len(x) for d in node.attrs.get("dims", range(len(x)))]
+                if node.op == "transpose" and len(dims) == 2:
+                    order = list(range(len(x)))
+                    order[dims[0]], order[dims[1]] = dims[1], dims[0]
+                    dims = order
+                long = [d for d in dims if x[d] > 1]
+                self.disordered[place] = before or long != sorted(long)
+            else:
+                follows = node.op in VIEWS or "inplace" in node.attrs
+                self.disordered[place] = before and follows and not self.copying[place]
+                self.unsure |= before and self.copying[place]
 
     def buffer_bytes(self, shapes: Sequence[Shape], element: int) -> int:
         """Bytes of batch norm's running mean and variance and its counter of batches, and of RBF units' codes."""

@@ -122,6 +122,8 @@ class _Walk:
         self.holders: list[int] = []  # of each gradient
         self.weight: list[int] = []  # its amount
         self.graded: list[tuple[str, ...]] = [()] * len(self.nodes)
+        self.known: set[str] = set()  # parameters with a gradient
+        self.frozen = graph.frozen
 
     def add(self, amount: int) -> None:
         self.events.append(amount)
@@ -195,8 +197,8 @@ class _Walk:
 
     def backward(self, place: int) -> None:
         node, keep, arrived = self.nodes[place], self.keeps[place], self.arrived[place]
-        known = {path for paths in self.graded for path in paths}
-        if fresh := tuple(path for path in node.params if path not in known):
+        if fresh := tuple(path for path in node.params if path not in self.known and path not in self.frozen):
+            self.known.update(fresh)
             self.graded[place] = fresh
             self.add(self.amounts.parameters + place)
         made: list[tuple[int, int]] = []

@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from convatlas import registry
 from convatlas.errors import ConvatlasError, UnknownName
-from convatlas.graph.source import InputSize, own_size, full_size
+from convatlas.graph.source import InputSize, full_size, own_size
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,11 +53,13 @@ class Effective:
 
 
 def effective_field(
-    net: nn.Module, layer: str | None = None, *, input_size: InputSize = None, samples: int = 8, seed: int = 0
+    net: nn.Module | str, layer: str | None = None, *, input_size: InputSize = None, samples: int = 8, seed: int = 0
 ) -> Effective:
     """Measure the effective receptive field of a layer's centre unit.
 
-    layer: path of a submodule that gives a map (N, C, H, W); None for the last one that gives more than one unit.
+    net: a module, or a registered name, then as its paper initialises it, by the seed.
+    layer: path of a submodule, with or without "trunk.", that gives a map (N, C, H, W); None for the last one that
+    gives more than one unit.
     input_size: a side in pixels, (H, W) or (C, H, W); by default the network's own.  samples: standard normal pictures.
 
     The unit's channels are summed; the module runs in evaluation mode, one picture at a time and no further than the
@@ -68,6 +71,12 @@ def effective_field(
 
     if samples < 1:
         raise ConvatlasError(f"at least 1 sample is needed, not {samples}")
+    if isinstance(net, str):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            net = registry.create(net)
+    if layer is not None and f"trunk.{layer}" in dict(net.named_modules()):
+        layer = f"trunk.{layer}"
     size = full_size(input_size, own_size(net))
     tensor = next(net.parameters(), torch.empty(0))
     devices = [tensor.device] if tensor.device.type == "cuda" else []

@@ -23,7 +23,6 @@ Araujo, Norris and Sim 2019 ("Computing Receptive Fields of Convolutional Neural
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from convatlas.cost.windows import Field, cut, everything, hull, spread, uneven_reads, windowed
 from convatlas.graph.model import Graph, Node
@@ -120,6 +119,8 @@ def slices(attrs: Attrs, x: Shape) -> list[range] | None:
 
 
 def _window(node: Node, field: Field, x: Shape, shape: Shape) -> Field:
+    if max(node.attrs["kernel"]) == max(node.attrs["stride"]) == 1 and x[2:] == shape[2:]:
+        return field
     return windowed(field, *even_window(node.attrs))
 
 
@@ -169,7 +170,7 @@ def _pieces(node: Node, field: Field, x: Shape, shape: Shape) -> Field | None:
 
 
 def _map_norm(node: Node, field: Field, x: Shape, shape: Shape) -> Field:
-    return replace(field, whole=True)
+    return field._replace(whole=True)
 
 
 def _mixed(node: Node, field: Field, x: Shape, shape: Shape) -> None:
@@ -187,7 +188,7 @@ def operands(
             return None
         if any(field.jump) and shapes[place][2:] != shape[2:]:
             same = [n == m for n, m in zip(shapes[place][2:], shape[2:])]
-            field = replace(field, jump=tuple([j * s for j, s in zip(field.jump, same)]))
+            field = field._replace(jump=tuple([j * s for j, s in zip(field.jump, same)]))
         read.append((place, field))
     return read
 

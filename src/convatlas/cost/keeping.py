@@ -66,15 +66,17 @@ def fixed(node: Node) -> bool:
     return node.op in FIXED and node.attrs.get("padding") != "same"
 
 
-def keeping(node: Node, inputs: Sequence[Shape], output: Shape, needs: Sequence[bool], copies: bool) -> Keeping | None:
+def keeping(
+    node: Node, inputs: Sequence[Shape], output: Shape, needs: Sequence[bool], *, weighs: bool, copies: bool
+) -> Keeping | None:
     """The operation's Keeping; None where its derivative is not known to us.
 
-    needs:  which inputs need a gradient.  An operation of which nothing does keeps nothing.
+    needs:  which inputs need a gradient; weighs: whether its weight does.
     copies: whether a view of its input must copy it, because the values do not lie in order.
     """
     op, attrs = node.op, node.attrs
     if op in CONVOLUTIONS or op == "linear" or op in TRANSPOSED:
-        return _convolution(node, inputs, output)
+        return _convolution(node, inputs, output) if weighs else NOTHING  # the input's gradient reads the weight only
     if op == "batch_norm":
         return Keeping(inputs=(0,), more=2 * output[1])
     if op == "relu":

@@ -137,7 +137,7 @@ def training_step(
     parameters = sum(known.sizes.values())
     state = parameters * optimizer.state * element + optimizer.counter * len(known.sizes)
     unused, targets = sum(map(math.prod, graph.unused.values())), 8 * shapes[0][0]
-    always = (parameters + unused) * element + state + known.buffer_bytes(shapes, element) + targets
+    always = (sum(known.all.values()) + unused) * element + state + known.buffer_bytes(shapes, element) + targets
     heights = steps.heights(amounts, always)
     heights[-1] += optimizer.scratch * element * max(known.sizes.values(), default=0)
     return Step(state, max(heights), steps.moments, heights)

@@ -75,10 +75,12 @@ def _stages(panel: Axes, rows: list[Row]) -> None:
     for place, row in enumerate(rows):
         if row.op != "input":
             starts.setdefault(row.name.removeprefix("trunk.").partition(".")[0], place)
-    room = len(rows) / 45
-    places: list[int] = []
-    for place in starts.values():
-        if not places or place - places[-1] >= room:
+    room = len(rows) / 40
+    ends = [*list(starts.values())[1:], len(rows)]
+    long = dict(zip(starts.values(), (end - start for start, end in zip(starts.values(), ends))))
+    places: list[int] = []  # the longest stages first
+    for place in sorted(long, key=lambda place: -long[place]):
+        if all(abs(place - other) >= room for other in places):
             places.append(place)
     words = {place: word for word, place in starts.items()}
     panel.set_xticks([place - 0.5 for place in places], [words[place] for place in places], rotation=45, ha="left",
@@ -91,7 +93,8 @@ def _course(panel: Axes, report: Report, step: Step) -> None:
     """The bytes that live, moment by moment, coloured by phase; what is always there as a base."""
     t = report.totals
     base = t["parameter_bytes"] + t["buffer_bytes"] + t["optimizer_bytes"]
-    moments, heights = step.moments, step.heights
+    sliver = max(1, len(step.moments) // 50)  # the last moment, the optimizer's, is made wide enough to be seen
+    moments, heights = [*step.moments, *step.moments[-1:] * sliver], [*step.heights, *step.heights[-1:] * sliver]
     for phase, colour in PHASES.items():
         inside = [moment.phase == phase for moment in moments]
         if any(inside):

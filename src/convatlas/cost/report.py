@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from convatlas.cost.field import Field
-from convatlas.cost.memory import (
-    Step,
-)  # fmt: skip
+from convatlas.cost.memory import Step
+from convatlas.errors import UnknownName
 from convatlas.graph.model import places
 from convatlas.graph.ops import Shape
-
-if TYPE_CHECKING:
-    pass
 
 CONVENTION = {
     "params": "trainable parameters; one that several operations share is counted at the first",
@@ -135,8 +131,14 @@ class Report:
         full = tuple(row.name for row in rows if row.name in self.saturated)
         return replace(self, rows=tuple(rows), totals=totals, status=status, saturated=full, step=None)
 
+    def summed(self, depth: int) -> Report:
+        """The same with one row for each stage (depth 1), block (2) …"""
+        return replace(self, rows=tuple(self.grouped(depth)))
+
     def unknown(self, figure: str) -> list[str]:
-        """The names of the rows whose figure is unavailable."""
+        """The names of the rows whose figure is unavailable.  Raises UnknownName for a figure that rows do not have."""
+        if figure not in SURE:
+            raise UnknownName("figure", figure, SURE)
         return [row.name for row in self.rows if row.status[figure] == UNAVAILABLE]
 
     def to_json(self) -> dict[str, Any]:

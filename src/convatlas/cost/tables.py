@@ -24,12 +24,12 @@ class Column(NamedTuple):
     cell: Callable[[Row], str]
 
 
-def columns(report: Report, *, depth: int | None = None, field: bool = False) -> list[Column]:
+def columns(report: Report, *, field: bool = False) -> list[Column]:
     """The table's columns: for a training step also what it takes, with ``field`` also what a unit sees."""
     total = report.totals["macs"]
     picked = [
-        Column("layer", "name", (lambda row: row.name) if depth else (lambda row: label(row.name))),
-        *([] if depth else [Column("operation", "text", operation)]),
+        Column("layer", "name", lambda row: label(row.name)),
+        *([Column("operation", "text", operation)] if any(row.op for row in report.rows) else []),
         Column("output", "number", lambda row: shape_text(row.output_shape)),
         Column("params", "number", lambda row: f"{row.params:,}" if row.params else ""),
         Column("MACs", "number", lambda row: _count(row.macs)),
@@ -49,16 +49,26 @@ def columns(report: Report, *, depth: int | None = None, field: bool = False) ->
     return picked
 
 
-def shown(report: Report, *, depth: int | None = None, everything: bool = False) -> list[Row]:
-    """The rows that people see: without activations, dropout and views unless ``everything``, or summed up."""
-    if depth:
-        return report.grouped(depth)
-    return [row for row in report.rows if everything or row.params or (row.op not in QUIET and _matters(row))]
+def shown(report: Report, *, everything: bool = False) -> list[Row]:
+    """The rows that people see.
+
+    Unless ``everything``, activations, dropout, views and what has no figure are left out, and the memory that they
+    take is added to the row before them, so that the columns add up.
+    """
+    rows: list[Row] = []
+    for row in report.rows:
+        if everything or not row.op or row.params or (row.op not in QUIET and _matters(row)) or not rows:
+            rows.append(row)
+        else:
+            last = rows[-1]
+            kept = None if last.saved_bytes is None or row.saved_bytes is None else last.saved_bytes + row.saved_bytes
+            rows[-1] = last._replace(activation_bytes=last.activation_bytes + row.activation_bytes, saved_bytes=kept)
+    return rows
 
 
 def _matters(row: Row) -> bool:
     """Whether the row has any figure: a pool from a size to itself, say, has none."""
-    return row.macs != 0 or row.activation_bytes > 0 or bool(row.saved_bytes)
+    return row.macs != 0 or row.activation_bytes > 0
 
 
 def totals(report: Report, columns: Sequence[Column]) -> list[str]:
@@ -66,16 +76,17 @@ def totals(report: Report, columns: Sequence[Column]) -> list[str]:
     cells = {
         "layer": "total",
         "params": f"{report.totals['params']:,}",
-        "MACs": f"{_at_least(report, 'macs')}{report.totals['macs']:,}",
+        "MACs": f"{mark(report, 'macs')}{report.totals['macs']:,}",
         "memory": size(report.totals["activation_bytes"]),
-        "backward": f"{_at_least(report, 'macs_backward')}{report.totals['macs_backward']:,}",
-        "saved": f"{_at_least(report, 'saved_bytes')}{size(report.totals['saved_bytes'])}",
+        "backward": f"{mark(report, 'macs_backward')}{report.totals['macs_backward']:,}",
+        "saved": f"{mark(report, 'saved_bytes')}{size(report.totals['saved_bytes'])}",
     }
     return [cells.get(column.title, "") for column in columns]
 
 
-def _at_least(report: Report, figure: str) -> str:
-    return "at least " if report.status[figure] == "bound" else ""
+def mark(report: Report, figure: str) -> str:
+    """What stands before a total that is not exact."""
+    return {"bound": "at least ", "estimate": "about "}.get(report.status[figure], "")
 
 
 def title(report: Report) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from convatlas.graph.ops import TRANSPOSED, Attrs, Shape
 
@@ -12,8 +11,7 @@ Reads = list[range]
 """Along one axis, for each unit of an output the units of the input that it reads, not clipped to those there are."""
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):
     """What the units of one node see, by axis of the picture (H, W), in pixels.
 
     size, jump, offset: the unit i sees offset + i * jump ... offset + i * jump + size - 1, unclipped.  Whole numbers,

@@ -19,7 +19,6 @@ from convatlas.errors import CannotTrace
 from convatlas.graph.calls import call_op
 from convatlas.graph.model import Graph, Node
 from convatlas.graph.modules import NoRule, module_op
-from convatlas.graph.record import record
 
 
 def capture(
@@ -44,6 +43,8 @@ def capture(
         try:
             return _symbolic(_WithAux(module) if aux else module, label, size)
         except Exception as why_not:  # whatever a stranger's forward does under a tracer
+            from convatlas.graph.record import record  # heavy, and rarely needed
+
             try:
                 return record(module, label, size, batch)
             except Exception as error:
@@ -131,7 +132,8 @@ def _symbolic(module: nn.Module, name: str, input_size: tuple[int, int, int]) ->
     used = {path for node in nodes for path in node.params}
     unused = {paths[id(p)]: tuple(p.shape) for p in module.parameters() if paths[id(p)] not in used}
     checkpoints = getattr(module.net if isinstance(module, _WithAux) else module, "checkpoints", ())
-    graph = Graph(name, input_size, tuple(nodes), unused=unused, checkpoints=checkpoints)
+    frozen = frozenset(paths[id(p)] for p in module.parameters() if not p.requires_grad)
+    graph = Graph(name, input_size, tuple(nodes), unused=unused, checkpoints=checkpoints, frozen=frozen)
     graph.shapes()  # a rule that does not fit is found here, and the module is recorded instead
     return graph
 

@@ -42,6 +42,7 @@ class Graph:
     recorded:   the batch at which every shape was recorded, or None where shapes follow from any input's size.
     unused:     path -> shape of the parameters that no operation reads.
     checkpoints: paths of the modules that activation checkpointing runs twice; none where nobody has said.
+    frozen: paths of the parameters that are not trained.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Graph:
     recorded: int | None = None
     unused: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     checkpoints: tuple[str, ...] = ()
+    frozen: frozenset[str] = frozenset()
 
     def shapes(self, input_size: tuple[int, int, int] | None = None, batch: int = 1) -> list[Shape]:
         """Every node's output shape for a batch of pictures of that size (by default the graph's own).
@@ -116,7 +118,7 @@ class Graph:
         ]
         unused = {p: list(s) for p, s in self.unused.items()}
         return {"name": self.name, "input_size": list(self.input_size), "nodes": nodes, "unused": unused,
-                "checkpoints": list(self.checkpoints)}  # fmt: skip
+                "checkpoints": list(self.checkpoints), "frozen": sorted(self.frozen)}  # fmt: skip
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Graph:
@@ -127,7 +129,8 @@ class Graph:
         unused = {p: tuple(s) for p, s in data["unused"].items()}
         channels, height, width = data["input_size"]
         size = (channels, height, width)
-        return cls(data["name"], size, nodes, unused=unused, checkpoints=tuple(data["checkpoints"]))
+        checkpoints, frozen = tuple(data["checkpoints"]), frozenset(data["frozen"])
+        return cls(data["name"], size, nodes, unused=unused, checkpoints=checkpoints, frozen=frozen)
 
 
 def places(names: Sequence[str], layer: str, network: str) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -27,11 +28,17 @@ def record(module: nn.Module, name: str, input_size: tuple[int, int, int], batch
     with _quiet(), FakeTensorMode(allow_non_fake_inputs=True):
         picture = torch.empty(batch, *input_size)
         recorder.start(picture)
-        with torch.no_grad(), recorder:
-            module(picture)
+        fast = torch.backends.mha.get_fastpath_enabled()
+        torch.backends.mha.set_fastpath_enabled(False)  # evaluation's own kernel, which training does not use
+        try:
+            with torch.no_grad(), recorder:
+                module(picture)
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast)
     used = {path for node in recorder.nodes for path in node.params}
     unused = {path: tuple(p.shape) for path, p in module.named_parameters() if path not in used}
-    return Graph(name, input_size, tuple(recorder.nodes), recorded=batch, unused=unused)
+    frozen = frozenset(path for path, p in module.named_parameters() if not p.requires_grad)
+    return Graph(name, input_size, tuple(recorder.nodes), recorded=batch, unused=unused, frozen=frozen)
 
 
 @contextmanager
@@ -118,11 +125,33 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _macs(func: Any, args: Any, kwargs: Any, out: Any) -> int | None:
-    """By torch's own formulas; None for an operation of some extension, whose cost nobody has told us."""
+    """By torch's own formulas; None for an operation that may multiply matrices inside, and nobody has told us how."""
     formula = flop_registry.get(func._overloadpacket)
     if formula is not None:
         return int(formula(*args, **kwargs, out_val=out)) // 2
-    return 0 if func.namespace in ("aten", "prims", "prim") else None
+    name = func._overloadpacket.__name__
+    if name.startswith("_scaled_dot_product"):  # (…, queries, width) by (…, keys, width), and back
+        query, key, value = args[:3]
+        return int(math.prod(query.shape[:-1]) * key.shape[-2] * (query.shape[-1] + value.shape[-1]))
+    known = torch.Tag.pointwise in func.tags or func.is_view or name.strip("_").split(".")[0] in NO_PRODUCTS
+    return 0 if known and func.namespace in ("aten", "prims", "prim") else None
+
+
+NO_PRODUCTS = frozenset(
+    """
+    adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool2d alias all amax amin any arange argmax argmin avg_pool1d
+    avg_pool2d avg_pool3d bernoulli cat channel_shuffle clone constant_pad_nd copy cumsum detach embedding empty
+    empty_like empty_strided eye fill flip full full_like gather index index_select isin linspace log_softmax
+    masked_fill max max_pool2d_with_indices max_pool3d_with_indices mean min native_batch_norm
+    native_batch_norm_legit native_batch_norm_legit_no_training native_channel_shuffle native_dropout
+    native_group_norm native_layer_norm new_empty new_full new_ones new_zeros nonzero norm ones ones_like pixel_shuffle
+    pixel_unshuffle prod rand randn reflection_pad1d reflection_pad2d repeat replication_pad2d resize roll
+    scalar_tensor scatter select_backward softmax sort split_with_sizes stack std sum to to_copy topk tril triu unbind
+    unsafe_index unsafe_view upsample_bicubic2d upsample_bilinear2d upsample_nearest2d upsample_nearest_exact2d var
+    var_mean where zero zeros zeros_like
+    """.split()
+)
+"""Operations without multiply-adds of matrices, beside the pointwise ones and views."""
 
 
 def _attrs(func: Any, args: Any) -> dict[str, Any]:

@@ -39,6 +39,8 @@ def graph_of(model: str | Graph | nn.Module, input_size: InputSize = None, batch
         module = _module(model, input_size)
     else:
         module = model
+    if isinstance(module, type) or not hasattr(module, "named_modules"):
+        raise ConvatlasError(f"a model is a name, a torch.nn.Module (made, not its class) or a graph, not {model!r}")
 
     from convatlas.graph.capture import capture
 
@@ -51,6 +53,8 @@ def full_size(given: InputSize, own: tuple[int, int, int]) -> tuple[int, int, in
     if given is None:
         return own
     sizes = [given] if isinstance(given, int) else list(given)
+    if not all(isinstance(size, int) for size in sizes):
+        raise ConvatlasError(f"an input size is a side, H x W or C x H x W in whole pixels, not {given!r}")
     if not 1 <= len(sizes) <= 3:
         raise ConvatlasError(f"an input size is a side, H x W or C x H x W, not {given!r}")
     channels = sizes[0] if len(sizes) == 3 else own[0]
@@ -97,6 +101,11 @@ def _from_torchvision(name: str) -> nn.Module:
         options["weights_backbone"] = None
     with skip_init():
         made: nn.Module = torchvision.models.get_model(name, weights=None, **options)
+    try:  # its weights say which pictures they are for
+        side = torchvision.models.get_model_weights(name).DEFAULT.transforms().crop_size[0]
+    except (AttributeError, TypeError, ValueError):
+        return made
+    made.__dict__["input_size"] = (3, side, side)
     return made
 
 
