@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +23,7 @@ from convatlas.cost import largest_batch
 from convatlas.cost.memory import OPTIMIZERS
 from convatlas.errors import ConvatlasError, UnknownName
 from convatlas.graph import atlas
+from convatlas.graph.capture import capture
 
 # ---- backward ---------------------------------------------------------------------------------------------
 
@@ -177,6 +180,11 @@ KINDS: dict[str, nn.Module] = {
     "a mean": Apply(lambda x: x * x.mean((2, 3), keepdim=True)),
     "upsampled": nn.Upsample(scale_factor=2),
     "transposed": nn.ConvTranspose2d(8, 4, 3, 2),
+    "a reciprocal": Apply(lambda x: 1 / (x + 3.0)),
+    "over a number": Apply(lambda x: (x + 3.0) / 2.0),
+    "all dropped": nn.Dropout(1.0),
+    "layer norm without weights": nn.LayerNorm([8, 12, 12], elementwise_affine=False),
+    "an old name of what was written over": Apply(lambda x: (torch.tanh(x).relu_(), x)[1] * 2.0),
 }
 
 
@@ -209,6 +217,68 @@ def test_frozen_layers_keep_and_count_nothing() -> None:
     with counter:
         net(torch.randn(2, 3, 16, 16)).sum().backward()
     assert report.totals["macs_backward"] == counter.backward
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: torch.tanh(x)[:, :, 1:].flatten(1),
+        lambda x: torch.tanh(x).chunk(2, 2)[0].flatten(1),
+        lambda x: torch.tanh(x.permute(0, 2, 3, 1)).flatten(1),
+    ],
+)
+def test_a_view_or_a_copy_is_not_called_exact(function: Callable[[Tensor], Tensor]) -> None:
+    report = convatlas.analyze(nn.Sequential(nn.Conv2d(3, 8, 3), Apply(function)), input_size=14)
+    assert report.status["saved_bytes"] == "estimate"
+
+
+def test_what_the_answer_does_not_depend_on_gets_no_gradient() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.head, self.dead = (nn.Conv2d(3, 3, 3, padding=1) for _ in range(3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.body(x)
+            self.dead(y)
+            return self.head(y)
+
+    net, counter = Net(), BruteForce()
+    with counter:
+        net(torch.randn(2, 3, 16, 16)).sum().backward()
+    assert convatlas.analyze(net, input_size=16, batch=2).totals["macs_backward"] == counter.backward
+
+
+class Thrice(nn.Module):
+    def __init__(self, shared: bool):
+        super().__init__()
+        self.first, self.prelu = nn.Conv2d(3, 64, 1), nn.PReLU()
+        self.conv = nn.Conv2d(64, 64, 3, padding=1)
+        self.shared, self.head = shared, nn.Linear(64, 5)
+        delattr(self, "prelu" if shared else "conv")
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        x = self.conv(self.conv(self.conv(x))) if self.shared else self.prelu(x)
+        return self.head(x.mean((2, 3)))
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_the_peak_with_a_shared_weight_and_with_a_large_gradient_of_a_small_one(shared: bool) -> None:
+    net = Thrice(shared)
+    real = tracked_peak(net, torch.randn(4, 3, 32, 32), torch.optim.SGD(net.parameters(), 1e-3))
+    peak = convatlas.analyze(net, input_size=32, batch=4, training="sgd").totals["peak_training_bytes"]
+    assert peak == pytest.approx(real, rel=0.03)
+
+
+def test_a_graph_that_was_analysed_is_freed() -> None:
+    graph = capture(registry.create("lenet5_modern"))
+    convatlas.analyze(graph, training="adam")
+    gone: list[int] = []
+    weakref.finalize(graph.cache["costs"], gone.append, 1)
+    del graph
+    gc.collect()
+    assert gone == [1]
 
 
 def test_axes_of_length_one_may_move_without_a_copy() -> None:

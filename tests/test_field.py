@@ -235,7 +235,7 @@ def test_a_gate_makes_the_field_whole_and_leaves_the_local_path() -> None:
     graph = atlas.load("efficientnet_b0")
     before, gate = (of(graph, f"trunk.stage2.0.branch.{name}") for name in ("depthwise.act", "gate.mul"))
     assert not before.whole
-    assert gate == replace(before, whole=True)
+    assert gate == before._replace(whole=True)
 
 
 def test_behind_the_global_pool_every_unit_sees_the_one_window() -> None:
@@ -545,3 +545,28 @@ def test_without_a_layer_the_last_map_is_measured() -> None:
         effective_field(net, "head.flatten")
     with pytest.raises(ConvatlasError, match="does not run on a picture"):
         effective_field(net, "head.pool", input_size=(2, 28, 28))
+
+
+def test_what_was_written_over_is_what_its_old_name_reads() -> None:
+    class Added(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.c = nn.Conv2d(1, 1, 1), nn.Conv2d(1, 1, 5, padding=2), nn.Conv2d(1, 1, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.a(x)
+            y.add_(self.b(x))
+            return self.c(y)
+
+    class Part(Added):
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.a(x)
+            y[:, :, 2:] += self.b(x)[:, :, 2:]
+            return self.c(y)
+
+    graph = capture(Added(), input_size=(1, 12, 12))
+    seen = fields(graph, graph.shapes())[-1]
+    assert seen is not None
+    assert seen.size == (5, 5)
+    graph = capture(Part(), input_size=(1, 12, 12))
+    assert fields(graph, graph.shapes())[-1] is None

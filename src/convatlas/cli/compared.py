@@ -8,7 +8,7 @@ from pathlib import Path
 
 from convatlas.cli import output
 from convatlas.cost import Report, Row
-from convatlas.cost.tables import field_text
+from convatlas.cost.tables import field_text, mark
 from convatlas.errors import ConvatlasError, UnknownName
 from convatlas.numbers import across, size
 
@@ -19,15 +19,20 @@ def figures(training: bool) -> list[Figure]:
     """The lines of the table: what is asked of every report."""
     lines: list[Figure] = [
         ("parameters", lambda r: f"{r.totals['params']:,}"),
-        ("MACs", lambda r: f"{r.totals['macs']:,}"),
+        ("MACs", lambda r: f"{mark(r, 'macs')}{r.totals['macs']:,}"),
         ("MACs and all else", lambda r: f"{r.totals['macs_all']:,}"),
         ("MACs backward", lambda r: f"{r.totals['macs_backward']:,}"),
         ("maps of a forward pass", lambda r: size(r.totals["activation_bytes"])),
         ("traffic, at least", lambda r: size(r.totals["traffic_bytes"])),
-        ("saved for backward", lambda r: size(r.totals["saved_bytes"])),
+        ("saved for backward", lambda r: mark(r, "saved_bytes") + size(r.totals["saved_bytes"])),
     ]
     if training:
-        lines += [("peak of a training step", lambda r: size(r.totals["peak_training_bytes"]))]
+        lines += [
+            (
+                "peak of a training step",
+                lambda r: mark(r, "peak_training_bytes") + size(r.totals["peak_training_bytes"]),
+            )
+        ]
     return [
         *lines,
         ("last map", last_map),

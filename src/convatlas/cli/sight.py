@@ -23,8 +23,10 @@ def show_field(
     size = full_size(input, graph.input_size)
     shapes = graph.shapes(size)
     place = graph.place(layer)
-    name, spatial = graph.nodes[place].name, shapes[place][2:]
-    units = chosen(shapes[place]) if unit is None else {"unit": _unit(unit)}
+    name, shape = graph.nodes[place].name, shapes[place]
+    shape = shape[0] if shape and isinstance(shape[0], tuple) else shape  # pieces of a map are where the map is
+    spatial = shape[2:]
+    units = chosen(shape) if unit is None else {"unit": _unit(unit)}
     boxes = {word: box(graph, shapes, place, at) for word, at in units.items()}
     seen = fields(graph, shapes)[place]
     measured = None if measure is None else _measured(model, layer, size, measure)

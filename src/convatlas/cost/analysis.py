@@ -55,11 +55,13 @@ def analyze(
     seen = fields(graph, shapes)
     sure = dtype == "float32" and graph.recorded is None and not found.unsure
     known = SURE if sure else {**SURE, "saved_bytes": ESTIMATE}
+    if graph.recorded is not None:  # what does not train is not seen there
+        known = {**known, "macs_backward": ESTIMATE}
     rows = _rows(graph, shapes, values, keeps, saved, seen, element, known)
     columns = dict(zip(Row._fields, zip(*rows)))
     totals = {count: sum(filter(None, columns[count])) for count in COUNTS if count != "flops"}
     totals["flops"] = 2 * totals["macs"]
-    statuses = {id(row.status): row.status for row in rows}.values()
+    statuses = {id(each): each for each in columns["status"]}.values()
     status = {count: total_status(each[count] for each in statuses) for count in COUNTS}
     totals |= {
         "parameter_bytes": (sum(found.all.values()) + sum(map(math.prod, graph.unused.values()))) * element,
@@ -117,10 +119,11 @@ def _rows(
         if moves:
             traffic = given + own + (read if len(inputs) < 2 else sum([values[i] for i in inputs]))
         # In evaluation dropout gives its input, and so does a pool or a padding to the size that is there.
-        if idle or (keep is not None and keep.aliases) or (resizes and given == read):
+        if idle or (keep is not None and keep.aliases) or (resizes and shape == shapes[inputs[0]]):
             given = 0
         row = (node.name, node.op, shape, fresh, count, every, back, given * element, kept, traffic * element, view,
                detail, status)  # fmt: skip
         rows.append(Row._make(row))
-    rows += [Row(path, "unused", (), math.prod(shape), 0) for path, shape in graph.unused.items()]
+    blind = {**known, "receptive_field": UNAVAILABLE}
+    rows += [Row(path, "unused", (), math.prod(s), 0, status=blind) for path, s in graph.unused.items()]
     return rows

@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from convatlas.cost.course import Course, checkpointed, course
 from convatlas.cost.keeping import NOTHING, Keeping, fixed, keeping
 from convatlas.cost.operations import Work, work
 from convatlas.cost.storages import Storages, storages
 from convatlas.errors import ConvatlasError
-from convatlas.graph.model import Graph
-from convatlas.graph.ops import VIEWS, Shape
+from convatlas.graph.model import Graph, Node
+from convatlas.graph.ops import KEEPS_SHAPE, VIEWS, Shape
 
 Kinds = tuple[tuple[Any, ...], ...]
 """How the operations whose keeping depends on shapes keep at one input, sizes left out."""
@@ -39,7 +38,7 @@ class Compiled:
         self.sizes: dict[str, int] = {}
         self.all: dict[str, int] = {}
         self.weighs: list[bool] = []
-        self.moving = [node.op in ("permute", "transpose") for node in graph.nodes]
+        self.moving = [moves(node) for node in graph.nodes]
         self.copying = [node.op in ("flatten", "reshape", "contiguous") for node in graph.nodes]
         self.disordered = [False] * len(graph.nodes)  # values that do not lie in order, so that flattening them copies
         self.unsure = False
@@ -49,10 +48,12 @@ class Compiled:
             wanted = [self.needs[i] for i in node.inputs]
             own = {path: math.prod(shape) for path, shape in node.params.items()}
             trained = {path: size for path, size in own.items() if path not in graph.frozen}
-            self.needs.append(bool(trained) or True in wanted)
+            self.needs.append(node.op != "detach" and (bool(trained) or True in wanted))
             # A weight's gradient takes as many multiply-adds as an input's; a bias' takes none.
             weighs = any(len(node.params[path]) > 1 for path in trained)
-            self.readers.append(sum(wanted) + weighs)
+            # Attention multiplies twice forward and four times backward.
+            attends = node.op == "scaled_dot_product_attention"
+            self.readers.append(2 * any(wanted) if attends else sum(wanted) + weighs)
             self.own.append(sum(own.values()))
             self.fresh.append(sum(size for path, size in trained.items() if path not in self.sizes))
             self.sizes.update(trained)
@@ -60,10 +61,26 @@ class Compiled:
             self.weighs.append(weighs)
             if node.inputs and (not fixed(node) or (self.copying[place] and True in self.moving)):
                 self.varying.append(place)
+        self.reaches = self._reaching()
+        self.readers = [count if reached else 0 for count, reached in zip(self.readers, self.reaches)]
         self._fixed: list[Keeping | None] | None = None
         self._buffers: tuple[int, int] | None = None
         self._storages: dict[Kinds, Storages] = {}
         self._courses: dict[tuple[Kinds, bool], Course] = {}
+
+    def _reaching(self) -> list[bool]:
+        """Which nodes the network's output depends on; the others get no gradient."""
+        nodes = self.graph.nodes
+        if not self.graph.outputs:
+            return [True] * len(nodes)
+        reaches = [False] * len(nodes)
+        for place in self.graph.outputs:
+            reaches[place] = True
+        for place in range(len(nodes) - 1, -1, -1):
+            if reaches[place]:
+                for source in nodes[place].inputs:
+                    reaches[source] = True
+        return reaches
 
     def keeps(self, shapes: Sequence[Shape]) -> list[Keeping | None]:
         """Each node's Keeping at these shapes; None where its derivative is not known."""
@@ -91,7 +108,9 @@ class Compiled:
         self.unsure = False
         for place, node in enumerate(self.graph.nodes):
             before = bool(node.inputs) and self.disordered[node.inputs[0]]
-            if self.moving[place]:
+            if self.moving[place] and node.op not in ("permute", "transpose"):  # a part of a map has gaps
+                self.disordered[place] = True
+            elif self.moving[place]:
                 x = shapes[node.inputs[0]]
                 dims = [d % len(x) for d in node.attrs.get("dims", range(len(x)))]
                 if node.op == "transpose" and len(dims) == 2:
@@ -101,7 +120,7 @@ class Compiled:
                 long = [d for d in dims if x[d] > 1]
                 self.disordered[place] = before or long != sorted(long)
             else:
-                follows = node.op in VIEWS or "inplace" in node.attrs
+                follows = node.op in VIEWS or node.op in KEEPS_SHAPE or "inplace" in node.attrs
                 self.disordered[place] = before and follows and not self.copying[place]
                 self.unsure |= before and self.copying[place]
 
@@ -109,7 +128,8 @@ class Compiled:
         """Bytes of batch norm's running mean and variance and its counter of batches, and of RBF units' codes."""
         if self._buffers is None:
             nodes = self.graph.nodes
-            norms = {next(iter(n.params), n.name): s[1] for n, s in zip(nodes, shapes) if n.op == "batch_norm"}
+            norms = {next(iter(n.params), n.name): s[1] for n, s in zip(nodes, shapes)
+                     if n.op == "batch_norm" and n.attrs.get("stats", True)}  # fmt: skip
             codes = [s[-1] * shapes[n.inputs[0]][-1] for n, s in zip(nodes, shapes) if n.op == "rbf"]
             self._buffers = 2 * sum(norms.values()) + sum(codes), 8 * len(norms)
         values, counters = self._buffers
@@ -145,14 +165,21 @@ class Compiled:
         return self._courses[kinds, checkpointing]
 
 
-_COMPILED: WeakKeyDictionary[Graph, Compiled] = WeakKeyDictionary()
+def moves(node: Node) -> bool:
+    """Whether the values of the output, a view, may not lie in order: a permutation, or a part along an axis but the
+    first."""
+    if node.op in ("chunk", "split"):
+        return bool(node.attrs["dim"] != 0) if "dim" in node.attrs else True
+    if node.op == "getitem" and "index" in node.attrs:
+        return any(index != [None, None, None] for index in node.attrs["index"][1:])
+    return node.op in ("permute", "transpose")
 
 
 def compiled(graph: Graph) -> Compiled:
     """The graph's Compiled, made when it is first asked for."""
-    found = _COMPILED.get(graph)
-    if found is None:
-        found = _COMPILED[graph] = Compiled(graph)
+    if "costs" not in graph.cache:
+        graph.cache["costs"] = Compiled(graph)
+    found: Compiled = graph.cache["costs"]
     return found
 
 

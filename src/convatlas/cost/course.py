@@ -210,7 +210,8 @@ class _Walk:
                 made.append((source, arrived[0]))
             else:
                 made.append((source, self.new(self.amounts.gradient + source)))
-        self.note("backward", place, self.amounts.backward + place if keep.backward else NONE)
+        again = any(path in self.known and path not in self.graded[place] for path in node.params)
+        self.note("backward", place, self.amounts.backward + place if keep.backward or again else NONE)
         for gradient in arrived:
             self.drop(gradient)
         self.arrived[place] = []

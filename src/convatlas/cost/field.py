@@ -76,12 +76,13 @@ def saturated(graph: Graph, shapes: Sequence[Shape], fields: Sequence[Field | No
     call such layers unproductive: on pictures of that size they do not help to solve the task.
     """
     picture = shapes[0][2:]
+    smallest = min(picture)
     places = []
     for place, node in enumerate(graph.nodes):
         if node.op not in KERNELS or max(node.attrs.get("kernel", (1,))) == 1:
             continue
         field = fields[node.inputs[0]]
-        if field is None or field.status != "exact" or not field.moves:
+        if field is None or max(field.size) < smallest or field.status != "exact" or not field.moves:
             continue
         axes = zip(node.attrs["kernel"], field.offset, field.jump, field.size, shapes[node.inputs[0]][2:], picture)
         if all(k == 1 or o + n // 2 * j <= 0 <= o + n // 2 * j + s - side for k, o, j, s, n, side in axes):
@@ -119,7 +120,8 @@ def slices(attrs: Attrs, x: Shape) -> list[range] | None:
 
 
 def _window(node: Node, field: Field, x: Shape, shape: Shape) -> Field:
-    if max(node.attrs["kernel"]) == max(node.attrs["stride"]) == 1 and x[2:] == shape[2:]:
+    attrs = node.attrs
+    if max(attrs["kernel"]) == 1 and max(attrs["stride"]) == 1 and x[2:] == shape[2:]:
         return field
     return windowed(field, *even_window(node.attrs))
 

@@ -43,7 +43,7 @@ def largest_batch(
     least = 1
     while least < LARGEST and fits(2 * least):
         least *= 2
-    most = 2 * least
+    most = min(2 * least, LARGEST + 1)
     while most - least > 1:
         middle = (least + most) // 2
         least, most = (middle, most) if fits(middle) else (least, middle)

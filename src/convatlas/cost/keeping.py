@@ -52,7 +52,7 @@ OVERWRITTEN_BY_OUTPUT = READ_OUTPUT | {"leaky_relu", "elu", "celu", "selu"}
 """Operations whose derivative, when they are done in place, reads the output instead."""
 
 FIXED = (
-    CONVOLUTIONS | TRANSPOSED | VIEWS | READ_INPUT | READ_OUTPUT
+    CONVOLUTIONS | TRANSPOSED | VIEWS | READ_INPUT - {"prelu"} | READ_OUTPUT
     | {"linear", "batch_norm", "cat", "neg", "clone", "mean", "parameter", "channel_shuffle"}
 )  # fmt: skip
 """Operations that keep the same at every input size and batch, but for the in-place ones among those that read their
@@ -92,6 +92,8 @@ def keeping(
         return _in_place(op, attrs, output, needs)
     if op in READ_OUTPUT:
         return OUTPUT
+    if op == "prelu":  # the gradient of its weight is as large as the map before it is summed up
+        return Keeping(inputs=(0,), backward=math.prod(output))
     if op in READ_INPUT:
         return INPUT
     if op in ("add", "sub"):
@@ -129,6 +131,8 @@ def _dropout(node: Node, x: Shape) -> Keeping:
     p = node.attrs.get("p", 0)
     if p == 0:
         return SAME
+    if p == 1:
+        return Keeping(aliases="inplace" in node.attrs, more=1)
     values = x[0] if node.op == "drop_path" else math.prod(x[:2] if "maps" in node.attrs else x)
     return Keeping(aliases="inplace" in node.attrs, more=values)
 
@@ -142,6 +146,8 @@ def _mul(node: Node, inputs: Sequence[Shape], output: Shape, needs: Sequence[boo
 
 
 def _div(node: Node, inputs: Sequence[Shape], output: Shape, needs: Sequence[bool]) -> Keeping:
+    if "first" in node.attrs:  # a number over a map keeps the reciprocal
+        return Keeping(more=math.prod(output))
     if len(inputs) == 1:
         return NOTHING if "number" in node.attrs else INPUT
     return Keeping(inputs=(0, 1) if needs[1] else (1,), backward=math.prod(output))
@@ -172,7 +178,7 @@ def _local_response_norm(node: Node, inputs: Sequence[Shape], output: Shape, nee
 
 def _layer_norm(node: Node, inputs: Sequence[Shape], output: Shape, needs: Sequence[bool]) -> Keeping:
     """Mean and deviation of each normalised part."""
-    width = math.prod(next(iter(node.params.values()), output[-1:]))
+    width = node.attrs.get("width") or math.prod(next(iter(node.params.values()), output[-1:]))
     return Keeping(inputs=(0,), more=2 * (math.prod(output) // width))
 
 

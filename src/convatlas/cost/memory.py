@@ -128,9 +128,11 @@ def training_step(
             kept[place] = keep.more * element + keep.more_bytes
             forward[place] = kept[place] + keep.forward * element
             backward[place] = keep.backward * element
-    for place, paths in enumerate(steps.graded):
+    for place, (node, paths) in enumerate(zip(graph.nodes, steps.graded)):
         for path in paths:
             graded[place] += known.sizes[path] * element
+        if len(paths) < len(node.params):  # a weight that is used again has another gradient, for a moment
+            backward[place] += sum([known.sizes.get(path, 0) for path in node.params if path not in paths]) * element
     given = [count * element for count in values]
     stored = list(map(given.__getitem__, made.maker))
     amounts = [0, 2 * element, *stored, *kept, *given, *forward, *backward, *graded]

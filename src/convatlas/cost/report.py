@@ -194,8 +194,8 @@ def _sum(name: str, members: Sequence[Row]) -> Row:
     sums: dict[str, Any] = {}
     for count in COUNTS:
         if count != "flops":
-            values = [getattr(member, count) for member in members]
-            sums[count] = None if None in values else sum(values)
+            values = [value for member in members if (value := getattr(member, count)) is not None]
+            sums[count] = sum(values) if values else None
     status = {key: total_status(member.status[key] for member in members) for key in COUNTS}
     status["receptive_field"] = last.status["receptive_field"]
     return Row(name, "", last.output_shape, receptive_field=last.receptive_field, status=status, **sums)

@@ -51,7 +51,7 @@ def storages(graph: Graph, needs: Sequence[bool], keeps: Sequence[Keeping]) -> S
         first_kept.append(tuple(dict.fromkeys(one for one in keeping if one not in seen)))
         seen.update(keeping)
     read = {i for node in nodes for i in node.inputs}
-    outputs = [place for place in range(len(nodes)) if place not in read]
+    outputs = list(graph.outputs) or [place for place in range(len(nodes)) if place not in read]
     for place in outputs:
         last_read[storage[place]] = len(nodes)
     return Storages(storage, kept, first_kept, maker, last_read, outputs)

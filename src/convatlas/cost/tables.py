@@ -170,6 +170,9 @@ def csv_text(report: Report) -> str:
         known = seen is not None and len(seen.size) == len(axes)
         field = [value for part in parts for value in getattr(seen, part)] if known else [""] * (len(parts) * len(axes))
         counts = ["" if (value := getattr(row, count)) is None else value for count in COUNTS]
-        shape = "x".join(map(str, row.output_shape))
+        pieces = (
+            row.output_shape if row.output_shape and isinstance(row.output_shape[0], tuple) else (row.output_shape,)
+        )
+        shape = "+".join("x".join(map(str, piece)) for piece in pieces)
         writer.writerow([row.name, row.op, shape, *counts, *field, seen.whole if seen is not None else ""])
     return text.getvalue()

@@ -131,6 +131,14 @@ def hull(fields: Sequence[Field], spatial: Sequence[int], whole: bool) -> Field:
     """What the units of several maps that measure ``spatial`` see together; ``whole``: some field is whole."""
     size, jump, offset = [], [], []
     exact = True
+    jumps = fields[0].jump
+    if [f.jump for f in fields].count(jumps) == len(fields):  # the usual case
+        for axis in range(len(jumps)):
+            first = min([f.offset[axis] for f in fields])
+            size.append(max([f.offset[axis] + f.size[axis] for f in fields]) - first)
+            offset.append(first)
+        exact = [f.status for f in fields].count("exact") == len(fields)
+        return Field(tuple(size), jumps, tuple(offset), whole, "exact" if exact else "bound")
     for axis in range(len(fields[0].size)):
         j = max([f.jump[axis] for f in fields])
         starts, ends = [], []

@@ -58,7 +58,8 @@ def _dropout(step: fx.Node) -> dict[str, Any]:
 def _operands(step: fx.Node) -> dict[str, Any]:
     """Elementwise arithmetic: tensors broadcast; a number changes no shape, and is written down."""
     numbers = [value for value in step.args if isinstance(value, int | float)]
-    return {**({"number": numbers[0]} if numbers else {}), **_inplace(step)}
+    first = {"first": True} if numbers and step.args[0] is numbers[0] else {}
+    return {**({"number": numbers[0]} if numbers else {}), **first, **_inplace(step)}
 
 
 def _cat(step: fx.Node) -> dict[str, Any]:
@@ -114,12 +115,16 @@ def _pool(step: fx.Node) -> dict[str, Any]:
     if step.target is F.avg_pool2d:
         ceil, counts = _argument(step, 4, "ceil_mode", False), _argument(step, 5, "count_include_pad", True)
         return attrs | dict(ceil=ceil, count_padding=counts)
+    if _argument(step, 6, "return_indices", False):
+        raise NoRule("a pool that gives its indices")
     dilation, ceil = _argument(step, 4, "dilation", 1), _argument(step, 5, "ceil_mode", False)
     return attrs | dict(dilation=listed(dilation, 2), ceil=ceil)
 
 
 def _pad(step: fx.Node) -> dict[str, Any]:
     mode = _argument(step, 2, "mode", "constant")
+    if mode not in ("constant", "reflect", "replicate"):
+        raise NoRule(f"padding by {mode}")
     return dict(padding=list(_argument(step, 1, "pad")), **({} if mode == "constant" else {"mode": mode}))
 
 

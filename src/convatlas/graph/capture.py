@@ -8,7 +8,7 @@ size (``graph.record``).
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,6 +19,7 @@ from convatlas.errors import CannotTrace
 from convatlas.graph.calls import call_op
 from convatlas.graph.model import Graph, Node
 from convatlas.graph.modules import NoRule, module_op
+from convatlas.graph.ops import VIEWS
 
 
 def capture(
@@ -115,6 +116,9 @@ def _symbolic(module: nn.Module, name: str, input_size: tuple[int, int, int]) ->
     taken: set[str] = set()
     for step in traced.nodes:
         if step.op == "output":
+            found: list[fx.Node] = []
+            fx.node.map_arg(step.args, found.append)
+            outputs = tuple(dict.fromkeys(place[source] for source in found))
             break
         if step.op == "placeholder":
             if nodes:
@@ -128,14 +132,33 @@ def _symbolic(module: nn.Module, name: str, input_size: tuple[int, int, int]) ->
             # The same tensor may be read twice (x * x): all_input_nodes names it once, the rules need it once too.
             node = Node(_unique(path.removeprefix(prefix) or op, taken), op, inputs, attrs, params)
         place[step] = len(nodes)
+        if "inplace" in node.attrs:  # whoever reads the input from now on reads what was written over it
+            place[step.all_input_nodes[0]] = len(nodes)
         nodes.append(node)
+    if _overwritten(nodes):
+        raise NoRule("what is read after it was written over through a view of it")
     used = {path for node in nodes for path in node.params}
     unused = {paths[id(p)]: tuple(p.shape) for p in module.parameters() if paths[id(p)] not in used}
     checkpoints = getattr(module.net if isinstance(module, _WithAux) else module, "checkpoints", ())
     frozen = frozenset(paths[id(p)] for p in module.parameters() if not p.requires_grad)
-    graph = Graph(name, input_size, tuple(nodes), unused=unused, checkpoints=checkpoints, frozen=frozen)
+    graph = Graph(name, input_size, tuple(nodes), unused=unused, checkpoints=checkpoints, frozen=frozen,
+                  outputs=outputs)  # fmt: skip
     graph.shapes()  # a rule that does not fit is found here, and the module is recorded instead
     return graph
+
+
+def _overwritten(nodes: Sequence[Node]) -> bool:
+    """Whether a node is read after another one wrote over its values through a view."""
+    root = list(range(len(nodes)))
+    written: dict[int, int] = {}  # of each root, the last node that wrote over it
+    for place, node in enumerate(nodes):
+        if any(written.get(root[i], -1) > i for i in node.inputs):
+            return True
+        if node.inputs and ("inplace" in node.attrs or node.op in VIEWS):
+            root[place] = root[node.inputs[0]]
+            if "inplace" in node.attrs:
+                written[root[place]] = place
+    return False
 
 
 def _unique(name: str, taken: set[str]) -> str:

@@ -34,7 +34,7 @@ class Node:
     shape: Shape | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Graph:
     """What a network computes, in the order in which it does so; the first node is the input.
 
@@ -43,6 +43,8 @@ class Graph:
     unused:     path -> shape of the parameters that no operation reads.
     checkpoints: paths of the modules that activation checkpointing runs twice; none where nobody has said.
     frozen: paths of the parameters that are not trained.
+    outputs: the places of what the network gives; none: whatever nobody reads.
+    cache: what passes have found that holds at every input size.
     """
 
     name: str
@@ -52,6 +54,8 @@ class Graph:
     unused: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     checkpoints: tuple[str, ...] = ()
     frozen: frozenset[str] = frozenset()
+    outputs: tuple[int, ...] = ()
+    cache: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def shapes(self, input_size: tuple[int, int, int] | None = None, batch: int = 1) -> list[Shape]:
         """Every node's output shape for a batch of pictures of that size (by default the graph's own).
@@ -61,6 +65,8 @@ class Graph:
         size = self.input_size if input_size is None else input_size
         if not isinstance(batch, int) or batch < 1:
             raise ConvatlasError(f"a batch holds at least 1 picture, and a whole number of them, not {batch}")
+        if size[0] < 1:
+            raise ConvatlasError(f"an input has at least 1 channel, not {size[0]}")
         if min(size) < 1:
             raise ConvatlasError(f"an input measures at least 1 pixel each way, not {size[1]} x {size[2]}")
         if self.recorded is not None and (batch, size) != (self.recorded, self.input_size):
@@ -82,6 +88,8 @@ class Graph:
 
     def least_input(self) -> int | None:
         """The side of the smallest square picture that the network takes, found by trying; None if there is none."""
+        if self.recorded is not None:
+            return None
         for side in range(1, LARGEST_LEAST + 1):
             try:
                 self._walk((1, self.input_size[0], side, side))
@@ -118,7 +126,8 @@ class Graph:
         ]
         unused = {p: list(s) for p, s in self.unused.items()}
         return {"name": self.name, "input_size": list(self.input_size), "nodes": nodes, "unused": unused,
-                "checkpoints": list(self.checkpoints), "frozen": sorted(self.frozen)}  # fmt: skip
+                "checkpoints": list(self.checkpoints), "frozen": sorted(self.frozen),
+                "outputs": list(self.outputs)}  # fmt: skip
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Graph:
@@ -130,7 +139,8 @@ class Graph:
         channels, height, width = data["input_size"]
         size = (channels, height, width)
         checkpoints, frozen = tuple(data["checkpoints"]), frozenset(data["frozen"])
-        return cls(data["name"], size, nodes, unused=unused, checkpoints=checkpoints, frozen=frozen)
+        outputs = tuple(data["outputs"])
+        return cls(data["name"], size, nodes, unused=unused, checkpoints=checkpoints, frozen=frozen, outputs=outputs)
 
 
 def places(names: Sequence[str], layer: str, network: str) -> list[int]:

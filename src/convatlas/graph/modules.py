@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from torch import nn
@@ -51,6 +52,8 @@ def module_op(module: Any) -> tuple[str, dict[str, Any]]:
         return f"conv{'_transpose' if transposed else ''}{axes}d", attrs
     if kind is nn.Linear:
         return "linear", dict(inputs=module.in_features, outputs=module.out_features)
+    if getattr(module, "return_indices", False):
+        raise NoRule("a pool that gives its indices")
     if kind in POOLS:
         op, axes = POOLS[kind]
         attrs = dict(
@@ -80,6 +83,10 @@ def module_op(module: Any) -> tuple[str, dict[str, Any]]:
         return "upsample", dict(**sizes, mode=module.mode)
     if kind in DROPOUTS:
         return "dropout", {"p": module.p, **inplace(module), **({"maps": True} if kind is nn.Dropout2d else {})}
+    if kind is nn.LayerNorm:
+        return "layer_norm", dict(width=math.prod(module.normalized_shape))
+    if isinstance(module, nn.modules.batchnorm._BatchNorm) and kind in SIMPLE:
+        return "batch_norm", {} if module.track_running_stats else {"stats": False}
     if kind is nn.GroupNorm:
         return "group_norm", dict(groups=module.num_groups)
     if kind in SIMPLE:
@@ -112,7 +119,6 @@ SIMPLE: dict[type, str] = {
     nn.BatchNorm2d: "batch_norm",
     nn.BatchNorm3d: "batch_norm",
     nn.SyncBatchNorm: "batch_norm",
-    nn.LayerNorm: "layer_norm",
     nn.InstanceNorm2d: "instance_norm",
     nn.ReLU: "relu",
     nn.ReLU6: "relu6",

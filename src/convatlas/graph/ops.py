@@ -89,10 +89,16 @@ def _windowed(attrs: Attrs, spatial: Sequence[int]) -> list[int]:
     ]
 
 
+POINT = [1, 1]
+"""Kernel and stride of a 1x1 convolution."""
+
+
 def _conv(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
     (x,) = inputs
     if x[1] != attrs["inputs"]:
         raise ConvatlasError(f"expects {attrs['inputs']} channels and gets {x[1]}")
+    if attrs["kernel"] == POINT and attrs["stride"] == POINT and attrs["padding"] == [0, 0]:
+        return (x[0], attrs["outputs"], x[2], x[3])
     return (x[0], attrs["outputs"], *_windowed(attrs, x[2:]))
 
 

@@ -26,19 +26,21 @@ def record(module: nn.Module, name: str, input_size: tuple[int, int, int], batch
     """
     recorder = _Recorder(module)
     with _quiet(), FakeTensorMode(allow_non_fake_inputs=True):
-        picture = torch.empty(batch, *input_size)
+        first = next((p for p in module.parameters() if p.is_floating_point()), torch.empty(0))
+        picture = torch.empty(batch, *input_size, dtype=first.dtype)
         recorder.start(picture)
         fast = torch.backends.mha.get_fastpath_enabled()
         torch.backends.mha.set_fastpath_enabled(False)  # evaluation's own kernel, which training does not use
         try:
             with torch.no_grad(), recorder:
-                module(picture)
+                answer = module(picture)
         finally:
             torch.backends.mha.set_fastpath_enabled(fast)
     used = {path for node in recorder.nodes for path in node.params}
     unused = {path: tuple(p.shape) for path, p in module.named_parameters() if path not in used}
     frozen = frozenset(path for path, p in module.named_parameters() if not p.requires_grad)
-    return Graph(name, input_size, tuple(recorder.nodes), recorded=batch, unused=unused, frozen=frozen)
+    return Graph(name, input_size, tuple(recorder.nodes), recorded=batch, unused=unused, frozen=frozen,
+                 outputs=recorder.places(answer))  # fmt: skip
 
 
 @contextmanager
@@ -66,6 +68,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._stack: list[str] = []
         self._names = {id(m): path for path, m in module.named_modules()}
         self._taken: dict[str, int] = {}
+        self._written: dict[int, int] = {}  # of each storage, the last node that wrote over a part of it
         self._hooks: list[Any] = []
 
     def start(self, picture: Tensor) -> None:
@@ -96,7 +99,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not made:
             return out
         params = {path: self._shapes[path] for t in given if (path := self._parameter(t))}
-        inputs = tuple(dict.fromkeys(self._place[id(t)] for t in given if id(t) in self._place))
+        inputs = tuple(dict.fromkeys(self._read(t) for t in given if id(t) in self._place))
         if not inputs and len(params) == 1 and func.is_view:
             self._from_parameter.update((id(t), next(iter(params))) for t in made)
             self._alive.extend(made)
@@ -107,7 +110,25 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.nodes.append(Node(self._unique(op), op, inputs, attrs, params, shape))
         for t in made:
             self._see(t, len(self.nodes) - 1)
+        if "inplace" in attrs:
+            self._written[made[0].untyped_storage()._cdata] = len(self.nodes) - 1
         return out
+
+    def _read(self, tensor: Tensor) -> int:
+        """Where a tensor's values come from; where they were written over through a view, a node that says so."""
+        place = self._place[id(tensor)]
+        write = self._written.get(tensor.untyped_storage()._cdata, -1)
+        if write > place:
+            name, shape = self._unique("overwritten"), tuple(tensor.shape)
+            self.nodes.append(Node(name, "overwritten", (place, write), {"macs": 0}, shape=shape))
+            place = len(self.nodes) - 1
+            self._see(tensor, place)
+        return place
+
+    def places(self, answer: Any) -> tuple[int, ...]:
+        """Of the tensors that the module gave."""
+        tensors = [t for t in tree_flatten(answer)[0] if isinstance(t, Tensor) and id(t) in self._place]
+        return tuple(dict.fromkeys(self._place[id(t)] for t in tensors))
 
     def _see(self, tensor: Tensor, place: int) -> None:
         self._place[id(tensor)] = place
@@ -207,12 +228,12 @@ RENAMED = {
     "hardtanh": "relu6",
     "_softmax": "softmax",
     "_scaled_dot_product_flash_attention_for_cpu": "scaled_dot_product_attention",
+    "_scaled_dot_product_attention_math": "scaled_dot_product_attention",
     "view": "reshape",
     "_unsafe_view": "reshape",
     "t": "transpose",
     "constant_pad_nd": "pad",
     "alias": "identity",
-    "detach": "identity",
 }
 
 
