@@ -2,8 +2,8 @@
 
 All in one process on one thread, interleaved, medians.  Ours: ``analyze`` of a captured graph with the memory of a
 training step: shapes, parameters, multiply-adds forward and backward, all operations, memory kept, peak, traffic and
-receptive fields.  "first pass" is that of a graph read from the atlas and analysed for the first time; the others are as
-they follow each other when a size or a batch is changed.  Theirs: parameters, shapes and multiply-adds of a forward
+receptive fields.  "first pass" is that of a graph read from the atlas and analysed for the first time; the others are
+as they follow each other when a size or a batch is changed.  Theirs: parameters, shapes and multiply-adds of a forward
 pass, of torchvision's network.
 """
 

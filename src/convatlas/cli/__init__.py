@@ -10,7 +10,7 @@ import cyclopts
 from cyclopts import App
 
 import convatlas
-from convatlas.cli import card, claims, predict, show, tour
+from convatlas.cli import card, claims, data, predict, recipe, show, tour, train
 from convatlas.cli import list as list_
 from convatlas.errors import ConvatlasError
 
@@ -22,7 +22,8 @@ app = App(
     result_action="return_value",
 )
 # The verbs' modules are light: what a verb needs to do its work is imported when it does it.
-for verb in (list_.list, show.show, card.card, claims.claims, predict.predict, tour.tour):
+for verb in (list_.list, show.show, card.card, claims.claims, predict.predict, train.train, train.evaluate,
+             recipe.recipe, data.data, tour.tour):  # fmt: skip
     app.command(verb)
 app.register_install_completion_command()
 

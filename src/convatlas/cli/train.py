@@ -1,0 +1,193 @@
+"""convatlas train and convatlas evaluate"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from convatlas.cli import output
+from convatlas.errors import ConvatlasError
+
+
+def train(
+    network: str | None = None,
+    /,
+    *,
+    data: str | None = None,
+    recipe: str = "modern",
+    out: Path | None = None,
+    resume: Path | None = None,
+    seed: output.Whole = 0,
+    weights: str | None = None,
+    freeze: tuple[str, ...] = (),
+    device: str = "auto",
+    workers: output.Whole = 2,
+    save_every: output.Whole | None = None,
+    bad_images: str = "stop",
+    holdout: float | None = None,
+    quiet: Annotated[bool, Parameter(negative=())] = False,
+    json: Annotated[bool, Parameter(negative=())] = False,
+    **values: str,
+) -> int:
+    """Train a network on a data set.
+
+    Examples:
+
+    `convatlas train lenet5_modern --data mnist`
+
+    `convatlas train resnet20_cifar --data cifar10 --recipe paper`
+
+    `convatlas train efficientnet_lite0 --weights default --data folder:flowers/ --freeze trunk --epochs 5`
+
+    `convatlas train --resume runs/lenet5_modern-mnist`
+
+    Parameters
+    ----------
+    network
+        A name from `convatlas list`.
+    data
+        mnist, fashion_mnist, digits, cifar10, cifar100, folder:PATH (a folder for each class) or imagenet:PATH.
+    recipe
+        How: paper, modern, or another that `convatlas recipe list` names. Any value of it can be given as an option:
+        --epochs 5 --learning-rate 0.01 (`convatlas recipe show NETWORK` names them all).
+    out
+        The run's folder; by default runs/NETWORK-DATA.
+    resume
+        Go on with the run in this folder.
+    seed
+        Decides initial weights, order and chance.
+    weights
+        Begin with published weights: default, an id from `convatlas card`, or a file.
+    freeze
+        A module that stays as it is: trunk, trunk.stage1; may be given several times.
+    device
+        auto or cpu.
+    workers
+        Processes that read pictures from files.
+    save_every
+        Also save a checkpoint every so many steps.
+    bad_images
+        stop at a picture that cannot be read, or skip it.
+    holdout
+        Training pictures held out for validation: a number, or a part below 1.
+    quiet
+        No progress.
+    json
+        Print the result as JSON.
+    """
+    from convatlas.cli.watching import Watching
+    from convatlas.train import resume as go_on
+    from convatlas.train import train as begin
+    from convatlas.train.loop import RESUME_ME, Stopped
+    from convatlas.train.report import write_report
+
+    given = {name: _value(text) for name, text in values.items()}
+    if resume is None and (network is None or data is None):
+        raise ConvatlasError("which network, on which data? convatlas train lenet5_modern --data mnist")
+    if resume is not None and (network is not None or data is not None):
+        raise ConvatlasError("a run that is resumed knows its network and data; give --resume alone")
+    if save_every is not None and save_every < 1:
+        raise ConvatlasError(f"--save-every is at least 1, not {save_every}")
+    with Watching(quiet) as watch:
+        options = {"device": device, "workers": workers, "save_every": save_every, "watch": watch}
+        try:
+            if resume is not None:
+                run = go_on(resume, values=given, **options)
+            else:
+                assert network is not None
+                assert data is not None
+                run = begin(network, data, recipe=recipe, values=given, out=out, seed=seed, weights=weights,
+                            freeze=freeze, bad_images=bad_images, holdout=holdout, **options)  # fmt: skip
+        except Stopped:
+            watch.say("stopped, and saved: go on with --resume")
+            return RESUME_ME
+    write_report(run.folder)
+    if os.environ.get("RANK", "0") != "0":  # another process tells
+        return 0
+    result = {"folder": str(run.folder), "best": run.best, "test": run.test}
+    if json:
+        output.print_json(result)
+    else:
+        console = output.console()
+        best = f"validation {100 * run.best['accuracy']:.2f} % at epoch {run.best['epoch']:g}"
+        test = f"test {100 * run.test['accuracy']:.2f} %, " if run.test else ""
+        console.print(f"{test}{best}; everything is in {run.folder}, the report in {run.folder / 'report.html'}")
+    return 0
+
+
+def evaluate(
+    network: str,
+    /,
+    *,
+    data: str,
+    weights: str = "default",
+    split: str | None = None,
+    size: output.Whole | None = None,
+    batch: output.Whole = 100,
+    device: str = "auto",
+    workers: output.Whole = 2,
+    bad_images: str = "stop",
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Test a network on a data set.
+
+    Examples:
+
+    `convatlas evaluate runs/flowers --data folder:flowers/val`
+
+    `convatlas evaluate resnet20_cifar --weights resnet20.th --data folder:cifar10/test`
+
+    `convatlas evaluate resnet50_v1_5 --data imagenet:/data/imagenet`
+
+    Parameters
+    ----------
+    network
+        A name from `convatlas list`, or the folder of a run.
+    data
+        As for `convatlas train`.
+    weights
+        Published ones (default, or an id from `convatlas card`) or a file.
+    split
+        test, validation or train; by default the test pictures.
+    size
+        Side of the pictures in pixels; by default that of the weights.
+    batch
+        Pictures at once.
+    device
+        auto or cpu.
+    workers
+        Processes that read pictures from files.
+    bad_images
+        stop at a picture that cannot be read, or skip it.
+    json
+        Print the result as JSON.
+    """
+    from convatlas.train import evaluate as test
+
+    found = test(network, data, weights=weights, split=split, size=size, batch=batch, device=device, workers=workers,
+                 bad_images=bad_images)  # fmt: skip
+    if json:
+        output.print_json(found)
+        return
+    top5 = f", top-5 {100 * found['top5']:.2f} %" if "top5" in found else ""
+    output.console().print(
+        f"accuracy {100 * found['accuracy']:.2f} %{top5}, loss {found['loss']:.4f} on {found['pictures']:,} pictures; "
+        f"{found['pictures'] / found['seconds']:.0f} pictures a second"
+    )
+
+
+def _value(text: str) -> object:
+    """A recipe's value from the command line: a number, a list of numbers, true or false, or a word."""
+    if "," in text:
+        return [_value(part) for part in text.split(",")]
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return None if text.lower() == "none" else text

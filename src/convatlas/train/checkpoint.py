@@ -1,0 +1,84 @@
+"""Checkpoints that a kill at any moment, or a full disk, leaves whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from convatlas.errors import ConvatlasError
+
+FOLDER, LAST = "checkpoints", "last"
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file beside its place, flush it to the disk, and put it there: whole, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(beside)
+        _flush(beside)
+        os.replace(beside, path)
+        _flush(path.parent)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise ConvatlasError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def write_json(path: Path, data: Any) -> None:
+    write_whole(path, lambda beside: beside.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8"))
+
+
+def save(run: Path, step: int, fill: Callable[[Path], object], *, first: bool = True, wait: Callable[[], None]) -> Path:
+    """Save a checkpoint as ``run/checkpoints/step-N``, and point ``run/checkpoints/last`` at it.
+
+    fill: writes the state into a folder; every process calls it.  first: whether this is the process that puts the
+    folder in its place, when all have ``wait``ed for each other.  The one before it is removed afterwards.
+    """
+    folder = run / FOLDER
+    beside, place = folder / f".step-{step}", folder / f"step-{step}"
+    if first:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir()
+    wait()
+    try:
+        fill(beside)
+        for file in beside.rglob("*"):
+            _flush(file)
+    except (OSError, RuntimeError) as error:  # torch tells a full disk as a RuntimeError
+        shutil.rmtree(beside, ignore_errors=True)
+        raise ConvatlasError(f"the checkpoint cannot be written to {folder}: {error}; the last one is whole") from error
+    wait()
+    if first:
+        old = latest(run)
+        if place.exists():
+            shutil.rmtree(place)
+        os.replace(beside, place)
+        _flush(folder)
+        pointer = folder / f".{LAST}"
+        pointer.unlink(missing_ok=True)
+        pointer.symlink_to(place.name)
+        os.replace(pointer, folder / LAST)
+        _flush(folder)
+        if old is not None and old != place.resolve():
+            shutil.rmtree(old, ignore_errors=True)
+    wait()
+    return place
+
+
+def latest(run: Path) -> Path | None:
+    """The folder of the last whole checkpoint; None where there is none."""
+    pointer = run / FOLDER / LAST
+    return pointer.resolve() if pointer.exists() else None
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

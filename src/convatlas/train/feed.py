@@ -1,0 +1,166 @@
+"""Batches: from a split of a data set to tensors, in a given order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from convatlas.data import Arrays, Files
+from convatlas.train.augment import augment
+from convatlas.train.order import Order
+from convatlas.train.recipe import Recipe
+from convatlas.weights.preprocess import Preprocess
+
+NEAR = 8
+"""A picture this many pixels smaller than what the network reads is padded; any other is resized."""
+
+
+class Feed:
+    """What the loop asks for batches: pictures as float tensors (N, C, H, W), normalised; labels as (N,) int64."""
+
+    def __init__(self, recipe: Recipe, preprocess: Preprocess, device: torch.device, workers: int = 0):
+        self.recipe, self.preprocess, self.device, self.workers = recipe, preprocess, device, workers
+        shape = (1, -1, 1, 1)
+        self._mean = torch.tensor(preprocess.mean, device=device).view(shape) * 255
+        self._std = torch.tensor(preprocess.std, device=device).view(shape) * 255
+        self._fitted: dict[int, Tensor] = {}
+
+    def training(self, split: Arrays | Files, order: Order, epoch: int, first: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of an epoch from its step ``first`` on, changed as the recipe says."""
+        if isinstance(split, Arrays):
+            images = self._fit(split)
+            for step in range(first, order.steps):
+                places, seeds = order.take(epoch, step)
+                pictures = augment(images[places], seeds, self.recipe)
+                yield self._normal(pictures), split.labels[places].to(self.device)
+            return
+        batches = [list(zip(*map(Tensor.tolist, order.take(epoch, step)))) for step in range(first, order.steps)]
+        yield from self._read(_Seeded(split, self.recipe, self.preprocess), batches)
+
+    def testing(self, split: Arrays | Files, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """All pictures in their own order, unchanged."""
+        if isinstance(split, Arrays):
+            images = self._fit(split)
+            for start in range(0, len(split), size):
+                yield self._normal(images[start : start + size]), split.labels[start : start + size].to(self.device)
+            return
+        batches = [[(i, 0) for i in range(s, min(s + size, len(split)))] for s in range(0, len(split), size)]
+        yield from self._read(_Plain(split, self.preprocess), batches)
+
+    def _read(self, pictures: Dataset[Any], batches: Sequence[Any]) -> Iterator[tuple[Tensor, Tensor]]:
+        loader: DataLoader[Any] = DataLoader(
+            pictures,
+            batch_sampler=batches,
+            num_workers=self.workers,
+            generator=torch.Generator().manual_seed(0),  # else the loader draws from the network's chance
+            pin_memory=self.device.type == "cuda",
+            worker_init_fn=_one_thread,
+        )
+        for images, labels in loader:
+            yield images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
+
+    def _fit(self, split: Arrays) -> Tensor:
+        """The split's pictures at the size that the network reads, in memory."""
+        if id(split) not in self._fitted:
+            self._fitted[id(split)] = fitted(split.images, self.preprocess.crop).to(self.device)
+        return self._fitted[id(split)]
+
+    def _normal(self, pictures: Tensor) -> Tensor:
+        return (pictures.float() - self._mean) / self._std
+
+
+def fitted(images: Tensor, side: int) -> Tensor:
+    """(N, C, H, W) uint8 at another size: zeros around what is a little smaller, else resized."""
+    height, width = images.shape[2:]
+    if (height, width) == (side, side):
+        return images
+    if 0 <= side - height <= NEAR and 0 <= side - width <= NEAR:
+        top, left = (side - height) // 2, (side - width) // 2
+        return F.pad(images, (left, side - width - left, top, side - height - top))
+    parts = [
+        F.interpolate(part.float(), (side, side), mode="bilinear", antialias=True).round_().clamp_(0, 255).byte()
+        for part in images.split(1024)
+    ]
+    return torch.cat(parts)
+
+
+class _Plain(Dataset[Any]):
+    def __init__(self, split: Files, preprocess: Preprocess):
+        self.split, self.preprocess = split, preprocess
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int]:
+        index, _ = key
+        return torch.from_numpy(self.preprocess(self.split.open(index))), int(self.split.labels[index])
+
+
+class _Seeded(Dataset[Any]):
+    """Pictures from files, changed by torchvision's transforms; each picture's chance is its own seed's."""
+
+    def __init__(self, split: Files, recipe: Recipe, preprocess: Preprocess):
+        self.split, self.change = split, transforms(recipe, preprocess)
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int]:
+        index, seed = key
+        state = torch.get_rng_state()
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed takes a hundred times as long
+        try:
+            return self.change(self.split.open(index)), int(self.split.labels[index])
+        finally:
+            torch.set_rng_state(state)
+
+
+def transforms(recipe: Recipe, preprocess: Preprocess) -> Any:
+    """From a PIL picture to the tensor that the network reads in training."""
+    from torchvision.transforms import v2
+
+    side = preprocess.crop
+    steps: list[Any] = [v2.Grayscale()] if preprocess.order == "L" else []
+    if recipe.crop == "resized":
+        steps.append(v2.RandomResizedCrop(side, scale=recipe.scale, ratio=recipe.ratio, antialias=True))
+    elif recipe.crop == "pad":
+        steps += [v2.Resize(side), v2.CenterCrop(side), v2.RandomCrop(side, padding=recipe.padding)]
+    elif recipe.crop == "random":
+        steps += [v2.Resize(round(side / recipe.test_crop)), v2.RandomCrop(side)]
+    else:
+        steps += [v2.Resize(round(side / recipe.test_crop)), v2.CenterCrop(side)]
+    if recipe.flip:
+        steps.append(v2.RandomHorizontalFlip())
+    policies = {"trivial": v2.TrivialAugmentWide, "autoaugment": v2.AutoAugment, "randaugment": v2.RandAugment}
+    if recipe.policy != "none":
+        steps.append(policies[recipe.policy]())
+    if recipe.colour == "jitter":
+        steps.append(v2.ColorJitter(0.4, 0.4, 0.4))
+    steps += [v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)]
+    if recipe.colour == "pca":
+        steps.append(v2.Lambda(_pca_colour))
+    if preprocess.order == "BGR":
+        steps.append(v2.Lambda(_reversed))
+    scale = preprocess.scale / 255
+    steps.append(v2.Normalize([m * scale for m in preprocess.mean], [s * scale for s in preprocess.std]))
+    if recipe.erase:
+        steps.append(v2.RandomErasing(recipe.erase))
+    return v2.Compose(steps)
+
+
+PCA_VALUES = (0.2175, 0.0188, 0.0045)
+PCA_VECTORS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))
+"""Of ImageNet's colours in [0, 1], as fb.resnet.torch has them."""
+
+
+def _pca_colour(picture: Tensor) -> Tensor:
+    """AlexNet's change of colour: along the principal components, by a normal deviate of 0.1 times their size."""
+    amount = torch.randn(3) * 0.1 * torch.tensor(PCA_VALUES)
+    return picture + (torch.tensor(PCA_VECTORS) @ amount)[:, None, None]
+
+
+def _reversed(picture: Tensor) -> Tensor:
+    return picture.flip(0)
+
+
+def _one_thread(_: int) -> None:
+    torch.set_num_threads(1)

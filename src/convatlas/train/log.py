@@ -1,0 +1,51 @@
+"""A run's figures: a line of JSON each, and the progress on the terminal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+METRICS = "metrics.jsonl"
+
+
+class Log:
+    """``metrics.jsonl`` of a run; nothing is written by processes other than the first."""
+
+    def __init__(self, run: Path, first: bool, *, upto: int | None = None):
+        """upto: of a run that is resumed, the steps that are done; later rows are dropped.  None: begin anew."""
+        self._file = None
+        if not first:
+            return
+        path = run / METRICS
+        kept = [] if upto is None or not path.exists() else [row for row in rows(path) if _before(row, upto)]
+        path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+        self._file = path.open("a", encoding="utf-8", buffering=1 << 16)
+
+    def write(self, split: str, epoch: float, step: int, **figures: Any) -> None:
+        if self._file is not None:
+            self._file.write(json.dumps({"epoch": epoch, "step": step, "split": split, **figures}) + "\n")
+
+    def flush(self) -> None:
+        if self._file is not None:
+            self._file.flush()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+def _before(row: dict[str, Any], done: int) -> bool:
+    """Whether a row is older than the checkpoint of so many steps; training rows count from 0, others what is done."""
+    return bool(row["step"] < done or (row["step"] == done and row["split"] == "validation"))
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file of metrics; a last line that a kill cut short is left out."""
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            found.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return found

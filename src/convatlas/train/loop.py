@@ -1,0 +1,307 @@
+"""The loop: Accelerate around a short step, exact resumption, and nothing that a kill can lose."""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from torch import Tensor
+
+from convatlas.data import Arrays, Data, Files
+from convatlas.errors import ConvatlasError
+from convatlas.net import ConvNet
+from convatlas.train import checkpoint
+from convatlas.train.feed import Feed
+from convatlas.train.log import Log
+from convatlas.train.mix import mixed_up
+from convatlas.train.order import Order
+from convatlas.train.rate import learning_rate, optimizer
+from convatlas.train.recipe import Recipe
+
+RESUME_ME = 75
+"""Exit status of a run that was asked to stop and can be resumed: EX_TEMPFAIL of sysexits.h."""
+
+TOGETHER = 20
+"""Steps whose figures several processes, or a GPU, gather at once."""
+
+TEST_BATCH = 250
+
+
+class Stopped(Exception):
+    """The run was asked to stop (SIGTERM, SIGINT) and has saved a checkpoint."""
+
+
+class NotFinite(ConvatlasError):
+    """The loss is NaN or infinite."""
+
+
+@dataclass
+class State:
+    """Where a run is; saved with every checkpoint, beside weights, optimizer, and the state of torch's chance."""
+
+    epoch: int = 0
+    step: int = 0
+    best: dict[str, float] = field(default_factory=dict)
+    pictures: int = 0
+    seconds: float = 0.0
+    average: list[Tensor] = field(default_factory=list)
+    chance: Tensor = field(default_factory=torch.get_rng_state)
+
+    def state_dict(self) -> dict[str, Any]:
+        self.chance = torch.get_rng_state()
+        return dict(vars(self))
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+
+
+class Loop:
+    """Trains one network on one data set by one recipe.  ``run`` returns when the last epoch is done.
+
+    Raises Stopped, and NotFinite where the loss is; in both cases the last checkpoint is whole.
+    """
+
+    def __init__(
+        self,
+        net: ConvNet,
+        data: Data,
+        feed: Callable[[torch.device], Feed],
+        recipe: Recipe,
+        *,
+        batch: int,
+        seed: int,
+        folder: Path,
+        accelerator: Accelerator,
+        save_every: int | None = None,
+        watch: Callable[[str, dict[str, Any]], None] = lambda event, figures: None,
+    ):
+        self.data, self.recipe, self.batch, self.seed, self.folder = data, recipe, batch, seed, folder
+        self.accelerator, self.save_every, self.watch = accelerator, save_every, watch
+        self.plain = net
+        self.format = torch.channels_last if recipe.channels_last else torch.contiguous_format
+        net.to(memory_format=self.format)
+        net.checkpointing = recipe.checkpointing
+        self.net, self.optimizer = accelerator.prepare(net, optimizer(recipe, net))
+        self.feed = feed(accelerator.device)
+        self.order = Order(len(data.train), batch, seed, accelerator.process_index, accelerator.num_processes)
+        self.state = State()
+        accelerator.register_for_checkpointing(self.state)
+        # Of parameters and of batch norm's running statistics.
+        self.averaged = [t for t in net.state_dict().values() if t.is_floating_point()] if recipe.ema else []
+        self.state.average = [t.clone() for t in self.averaged]
+        self.every = 1 if accelerator.device.type == "cpu" and self.order.world == 1 else TOGETHER
+        self.pending: list[tuple[int, Tensor]] = []
+        self.asked: int | None = None
+
+    # ---- the run ----------------------------------------------------------------------------------------
+
+    @property
+    def done(self) -> int:
+        """Steps that are behind us."""
+        return self.state.epoch * self.order.steps + self.state.step
+
+    @property
+    def last(self) -> int:
+        """Steps in all."""
+        return max(1, round(self.recipe.epochs * self.order.steps))
+
+    def resume(self) -> bool:
+        """Go back to the last whole checkpoint; whether there is one."""
+        found = checkpoint.latest(self.folder)
+        if found is None:
+            return False
+        self.accelerator.load_state(str(found))
+        if not torch.equal(torch.get_rng_state(), self.state.chance):  # Accelerate only logs that it could not
+            raise ConvatlasError(f"the state of chance could not be restored from {found}")
+        return True
+
+    def run(self, log: Log) -> None:
+        """From where the state is to the last step."""
+        self.log = log
+        with self._listening():
+            self.watch("begin", {"done": self.done, "last": self.last})
+            if self.done == 0:
+                self.save()
+            while self.done < self.last:
+                self._epoch()
+                figures = self.validate()
+                self.log.write("validation", float(self.state.epoch), self.done, **figures)
+                self.log.flush()
+                self.watch("epoch", {"epoch": self.state.epoch, **figures})
+                if not self.state.best or figures["accuracy"] > self.state.best["accuracy"]:
+                    self.state.best = {"epoch": self.state.epoch, **figures}
+                    self._keep_best()
+                self.save()
+
+    def _epoch(self) -> None:
+        epoch, steps = self.state.epoch, self.order.steps
+        self.net.train()
+        start = time.perf_counter()
+        for pictures, labels in self.feed.training(self.data.train, self.order, epoch, self.state.step):
+            self._step(pictures, labels)
+            self.state.step += 1
+            self.state.pictures += self.batch
+            if len(self.pending) >= self.every or self.state.step == steps:
+                self.state.seconds += time.perf_counter() - start
+                self._gather()
+                start = time.perf_counter()
+            if self.done >= self.last:
+                break
+            if self.save_every and self.done % self.save_every == 0 and self.state.step < steps:
+                self.save()
+        self.state.seconds += time.perf_counter() - start
+        self._gather()
+        if self.state.step == steps:
+            self.state.epoch, self.state.step = epoch + 1, 0
+
+    def _step(self, pictures: Tensor, labels: Tensor) -> None:
+        recipe, done = self.recipe, self.done
+        rate = learning_rate(recipe, self.batch, done, self.order.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        pictures, targets = mixed_up(pictures, labels, recipe, self.plain.classes, self.seed, done)
+        parts = list(zip(pictures.chunk(recipe.accumulate), targets.chunk(recipe.accumulate)))
+        figures = torch.zeros(2, device=pictures.device)
+        for number, (part, target) in enumerate(parts):
+            quiet = number < len(parts) - 1 and self.order.world > 1
+            with self.accelerator.no_sync(self.net) if quiet else nullcontext():
+                share = len(part) / len(pictures)
+                loss, logits = self._loss(part.contiguous(memory_format=self.format), target)
+                self.accelerator.backward(loss * share if len(parts) > 1 else loss)
+                with torch.no_grad():
+                    top = target.argmax(1) if target.dim() == 2 else target
+                    figures += torch.stack([loss.detach().float(), (logits.argmax(1) == top).float().mean()]) * share
+        if recipe.clip is not None:
+            self.accelerator.clip_grad_norm_(self.net.parameters(), recipe.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if recipe.ema:
+            # Young averages move faster: after n steps the decay is at most (1 + n) / (10 + n).
+            decay = min(recipe.ema, (1 + done) / (10 + done))
+            torch._foreach_lerp_(self.state.average, self.averaged, 1 - decay)
+        self.pending.append((done, figures))
+
+    def _loss(self, pictures: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        if self.plain.aux and self.recipe.aux_weight:
+            with self.accelerator.autocast():
+                logits, aux = self.plain.with_aux(pictures)
+        else:
+            logits, aux = self.net(pictures), {}
+
+        def loss(answer: Tensor) -> Tensor:
+            return F.cross_entropy(answer.float(), targets, label_smoothing=self.recipe.smoothing)
+
+        return sum((self.recipe.aux_weight * loss(a) for a in aux.values()), loss(logits)), logits
+
+    def _gather(self) -> None:
+        """Write down the pending steps' figures; stop at one that is not finite, or where that was asked for."""
+        if not self.pending:
+            return
+        asked = torch.tensor([0.0 if self.asked is None else 1.0, 0.0], device=self.pending[0][1].device)
+        stacked = torch.stack([*[figures for _, figures in self.pending], asked])
+        if self.order.world > 1:
+            stacked = self.accelerator.reduce(stacked, "mean")
+        *rows, (stop, _) = stacked.tolist()
+        for (step, _), (loss, accuracy) in zip(self.pending, rows):
+            rate = learning_rate(self.recipe, self.batch, step, self.order.steps)
+            self.log.write("train", round(step / self.order.steps, 6), step,
+                           loss=loss, accuracy=accuracy, learning_rate=rate)  # fmt: skip
+            if not math.isfinite(loss):
+                self.log.flush()
+                raise NotFinite(
+                    f"the loss is {loss} at step {step} (epoch {step / self.order.steps:.2f}, learning rate {rate:g}); "
+                    f"the last good state is {checkpoint.latest(self.folder)}. A lower --learning-rate, a longer "
+                    "--warmup or --clip 1 may help"
+                )
+        self.pending = []
+        rate = self.state.pictures / self.state.seconds if self.state.seconds else 0.0
+        self.watch("step", {"step": self.done, "loss": rows[-1][0], "accuracy": rows[-1][1], "images_per_second": rate})
+        if stop:
+            self.save()
+            self.log.flush()
+            raise Stopped
+
+    # ---- validation and the best ------------------------------------------------------------------------
+
+    def validate(self) -> dict[str, float]:
+        """Loss and accuracy on the validation pictures, of the average of the weights where one is kept."""
+        with self.averaging():
+            logits, labels = self.answers(self.data.validation)
+        return {
+            "loss": float(F.cross_entropy(logits, labels)),
+            "accuracy": float((logits.argmax(1) == labels).float().mean()),
+        }
+
+    @torch.no_grad()
+    def answers(self, split: Arrays | Files) -> tuple[Tensor, Tensor]:
+        """Logits and labels of every picture of a split: (N, classes) float32 and (N,), on the CPU."""
+        self.plain.eval()
+        logits, labels = [], []
+        for pictures, batch in self.feed.testing(split, TEST_BATCH):
+            with self.accelerator.autocast():
+                logits.append(self.plain(pictures.contiguous(memory_format=self.format)).float().cpu())
+            labels.append(batch.cpu())
+        return torch.cat(logits), torch.cat(labels)
+
+    @contextmanager
+    def averaging(self) -> Iterator[None]:
+        """The average of the weights in place of the weights."""
+        kept = [t.clone() for t in self.averaged]
+        try:
+            for own, average in zip(self.averaged, self.state.average):
+                own.copy_(average)
+            yield
+        finally:
+            for own, before in zip(self.averaged, kept):
+                own.copy_(before)
+
+    def _keep_best(self) -> None:
+        from safetensors.torch import save_file
+
+        if self.accelerator.is_main_process:
+            with self.averaging():
+                tensors = {key: t.detach().cpu().contiguous() for key, t in self.plain.state_dict().items()}
+            checkpoint.write_whole(self.folder / "best.safetensors", lambda path: save_file(tensors, path))
+
+    def save(self) -> None:
+        """Save all that exact resumption needs; the figures up to here first."""
+        self.log.flush()
+        checkpoint.save(
+            self.folder,
+            self.done,
+            lambda folder: self.accelerator.save_state(str(folder)),
+            first=self.accelerator.is_main_process,
+            wait=self.accelerator.wait_for_everyone,
+        )
+
+    # ---- being asked to stop ----------------------------------------------------------------------------
+
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        """SIGTERM and SIGINT ask for a checkpoint at the next step; a second SIGINT does not wait."""
+
+        def ask(number: int, frame: Any) -> None:
+            if self.asked is not None and number == signal.SIGINT:
+                raise KeyboardInterrupt
+            self.asked = number
+
+        before = {}
+        try:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                before[number] = signal.signal(number, ask)
+        except ValueError:  # not in the main thread
+            pass
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -1,0 +1,341 @@
+"""train, resume, evaluate: a run from its request to its report."""
+
+from __future__ import annotations
+
+import json
+import resource
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+
+from convatlas.data import Data, load
+from convatlas.errors import ConvatlasError
+from convatlas.net import ConvNet
+from convatlas.train import checkpoint
+from convatlas.train.curves import write_curves
+from convatlas.train.feed import Feed
+from convatlas.train.log import Log
+from convatlas.train.loop import Loop
+from convatlas.train.report import write_report
+from convatlas.train.setup import OPTIMIZERS, Setup, batch_of, build, circumstances
+from convatlas.weights.preprocess import Preprocess
+
+Watch = Callable[[str, dict[str, Any]], None]
+RUN = "run.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.  folder: where everything is; test: {"loss", "accuracy"} on the test pictures, None without."""
+
+    folder: Path
+    best: Mapping[str, float]
+    test: Mapping[str, float] | None
+
+
+def train(
+    network: str,
+    data: str,
+    *,
+    recipe: str = "modern",
+    values: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    seed: int = 0,
+    weights: str | None = None,
+    freeze: Sequence[str] = (),
+    device: str = "auto",
+    workers: int = 2,
+    save_every: int | None = None,
+    bad_images: str = "stop",
+    holdout: float | None = None,
+    watch: Watch | None = None,
+) -> Run:
+    """Train a network; the best on the held-out validation pictures is tested once, at the end.
+
+    data: mnist, fashion_mnist, digits, cifar10, cifar100, folder:PATH or imagenet:PATH.
+    recipe: "paper", "modern" …; values: what differs from it.  freeze: paths of modules that stay as they are.
+    out: the run's folder; by default runs/NETWORK-DATA.  save_every: steps between checkpoints beside one an epoch.
+
+    Raises ConvatlasError where the folder holds a run already, and for whatever does not fit; Stopped where the run
+    was asked to stop, and can be resumed.
+    """
+    setup = Setup(network, data, recipe, dict(values or {}), seed, weights, tuple(freeze), bad_images, holdout)
+    plan = setup.recipe
+    folder = Path(out) if out is not None else Path("runs") / f"{network}-{setup.data_name}"
+    accelerator = _accelerator(plan.precision, device)
+    if accelerator.is_main_process and (folder / RUN).exists():
+        raise ConvatlasError(f"{folder} holds a run already; resume it (--resume {folder}), or choose another --out")
+    accelerator.wait_for_everyone()
+    return _run(setup, setup.open(), folder, accelerator, workers, save_every, watch, resumed=False)
+
+
+def resume(
+    folder: str | Path,
+    *,
+    values: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    workers: int = 2,
+    save_every: int | None = None,
+    watch: Watch | None = None,
+) -> Run:
+    """Go on with a run that was stopped or killed, as if it never had been.
+
+    Raises ConvatlasError where there is none, or where recipe or data are no longer what they were.
+    """
+    folder = Path(folder)
+    if not (folder / RUN).exists():
+        raise ConvatlasError(f"no run in {folder}: it has no {RUN}")
+    stored = json.loads((folder / RUN).read_text(encoding="utf-8"))
+    if stored.get("state") == "finished":
+        raise ConvatlasError(f"the run in {folder} is finished")
+    setup = Setup.from_json(stored["setup"])
+    plan = setup.recipe
+    now = plan.model_dump(mode="json")
+    then = stored["recipe"]
+    differing = [f"{key}: {then.get(key)} then, {now[key]} now" for key in now if then.get(key) != now[key]]
+    for key, value in (values or {}).items():
+        if str(now.get(key)) != str(value):
+            differing.append(f"{key}: {now.get(key)} then, {value} now")
+    data = setup.open()
+    if data.fingerprint != stored["data"]["fingerprint"]:
+        differing.append(f"the data: {stored['data']['counts']} then, {_counts(data)} now, or other pictures")
+    if differing:
+        raise ConvatlasError(f"a run is resumed as it was begun; changed: {'; '.join(differing)}")
+    accelerator = _accelerator(plan.precision, device)
+    return _run(setup, data, folder, accelerator, workers, save_every, watch, resumed=True)
+
+
+def _accelerator(precision: str, device: str) -> Accelerator:
+    mixed = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[precision]
+    # Without this, Accelerate does not see that there are other processes where there is no GPU.
+    plain = device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
+    try:
+        return Accelerator(mixed_precision=mixed, cpu=plain)
+    except (RuntimeError, ValueError) as error:
+        raise ConvatlasError(f"{precision} on this device: {str(error).splitlines()[0]}") from None
+
+
+def _run(
+    setup: Setup,
+    data: Data,
+    folder: Path,
+    accelerator: Accelerator,
+    workers: int,
+    save_every: int | None,
+    watch: Watch | None,
+    *,
+    resumed: bool,
+) -> Run:
+    before = _process_peak()
+    net, preprocess = build(setup, data)
+    plan = setup.recipe
+    batch = batch_of(setup, net, accelerator.num_processes)
+    record = _record(setup, data, net, preprocess, batch, accelerator) if accelerator.is_main_process else {}
+    first = accelerator.is_main_process
+    if first:
+        folder.mkdir(parents=True, exist_ok=True)
+        checkpoint.write_json(folder / RUN, {**record, "state": "running"})
+    set_seed(setup.seed + accelerator.process_index)  # dropout differs between processes
+    loop = Loop(
+        net, data, lambda chosen: Feed(plan, preprocess, chosen, workers), plan, batch=batch, seed=setup.seed,
+        folder=folder, accelerator=accelerator, save_every=save_every, watch=(watch if first else None) or _nobody,
+    )  # fmt: skip
+    went_on = resumed and loop.resume()
+    log = Log(folder, first, upto=loop.done if went_on else None)
+    state = "stopped"
+    try:
+        loop.run(log)
+        state = "finished"
+    finally:
+        if first:
+            record |= {
+                "state": state,
+                "best": loop.state.best,
+                "seconds": loop.state.seconds,
+                "images_per_second": loop.state.pictures / loop.state.seconds if loop.state.seconds else None,
+                "process_peak_bytes": _process_peak(),
+                "measured_peak_bytes": _process_peak() - before,
+                "training_macs": record["macs_per_picture"] * 3 * loop.state.pictures,
+            }
+            checkpoint.write_json(folder / RUN, record)
+        log.flush()
+    test = None
+    if first and data.test is not None:
+        test = _test(loop, data, folder, log)
+        checkpoint.write_json(folder / RUN, {**record, "test": test})
+    if first:
+        shown = data.test
+        write_curves(folder)
+        write_report(folder, shown.picture if shown else None, shown.names if shown else None)
+    log.close()
+    accelerator.wait_for_everyone()
+    return Run(folder, loop.state.best, test)
+
+
+def _test(loop: Loop, data: Data, folder: Path, log: Log) -> dict[str, float]:
+    """The best weights on the test pictures, which nothing has seen before."""
+    from safetensors.torch import load_file
+
+    assert data.test is not None
+    loop.plain.load_state_dict(load_file(folder / "best.safetensors"))
+    logits, labels = loop.answers(data.test)
+    figures = scores(logits, labels)
+    best = loop.state.best
+    log.write("test", best.get("epoch", 0.0), loop.done, **figures)
+    log.flush()
+    answers: dict[str, Any] = {"labels": labels.numpy(), "probabilities": logits.softmax(1).numpy()}
+
+    def write(path: Path) -> None:
+        with path.open("wb") as file:
+            np.savez_compressed(file, **answers)
+
+    checkpoint.write_whole(folder / "test.npz", write)
+    return figures
+
+
+def scores(logits: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
+    """Loss, top-1 and, with more than five classes, top-5 accuracy, each from 0 to 1."""
+    found = {
+        "loss": float(F.cross_entropy(logits, labels)),
+        "accuracy": float((logits.argmax(1) == labels).float().mean()),
+    }
+    if logits.shape[1] > 5:
+        found["top5"] = float((logits.topk(5, 1).indices == labels[:, None]).any(1).float().mean())
+    return found
+
+
+def evaluate(
+    network: str,
+    data: str,
+    *,
+    weights: str = "default",
+    split: str | None = None,
+    size: int | None = None,
+    batch: int = 100,
+    device: str = "auto",
+    workers: int = 2,
+    bad_images: str = "stop",
+) -> dict[str, Any]:
+    """Test a network, or a run's best, on a data set: {"loss", "accuracy", "top5", "pictures", "seconds"}.
+
+    network: a registered name with ``weights`` (an id, a file), or a run's folder, which carries its own.
+    split: "test" by default where there is one; "validation" or "train" otherwise.
+    size: side of the pictures in pixels; by default that of the weights.
+
+    Raises ConvatlasError where the data's classes are more than the network's, or none of theirs.
+    """
+    from convatlas import weights as published
+
+    if (Path(network) / RUN).exists():
+        net, preprocess = best_of(Path(network))
+    else:
+        net = published.pretrained(network, weights)
+        preprocess = net.weights.preprocess
+    opened = load(data, bad_images=bad_images)
+    chosen = _split(opened, split)
+    if len(opened.classes) > net.classes:
+        raise ConvatlasError(f"{data} has {len(opened.classes)} classes, the weights know {net.classes}")
+    if len(opened.classes) < net.classes:
+        raise ConvatlasError(f"{data} has {len(opened.classes)} classes, the weights {net.classes}: which is which?")
+    if size is not None:
+        preprocess = preprocess.at(size)
+    accelerator = _accelerator("float32", device)
+    net = net.to(accelerator.device).to(memory_format=torch.channels_last).eval()
+    feed = Feed(Setup("resnet18", data, "modern").recipe, preprocess, accelerator.device, workers)
+    logits, answers = [], []
+    start = time.perf_counter()
+    with torch.no_grad():
+        for pictures, truth in feed.testing(chosen, batch):
+            logits.append(net(pictures.contiguous(memory_format=torch.channels_last)).float().cpu())
+            answers.append(truth.cpu())
+    figures: dict[str, Any] = scores(torch.cat(logits), torch.cat(answers))
+    return {**figures, "pictures": len(chosen), "seconds": time.perf_counter() - start}
+
+
+def best_of(folder: Path) -> tuple[ConvNet, Preprocess]:
+    """A run's best network and its preprocessing."""
+    from safetensors.torch import load_file
+
+    stored = json.loads((folder / RUN).read_text(encoding="utf-8"))
+    setup = Setup.from_json(stored["setup"])
+    if not (folder / "best.safetensors").exists():
+        raise ConvatlasError(f"the run in {folder} has no best.safetensors yet")
+    from convatlas import registry
+
+    net = registry.create(setup.network, **stored["options"], initialise=False)
+    net.load_state_dict(load_file(folder / "best.safetensors"))
+    return net, Preprocess(**_tuples(stored["preprocess"]))
+
+
+def _tuples(stored: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
+
+
+def _split(data: Data, wanted: str | None) -> Any:
+    splits = {"train": data.train, "validation": data.validation, "test": data.test}
+    if wanted is None:
+        wanted = "test" if data.test is not None else "validation"
+    if splits.get(wanted) is None:
+        raise ConvatlasError(
+            f"{data.spec} has no split {wanted!r}; it has {', '.join(k for k, v in splits.items() if v)}"
+        )
+    return splits[wanted]
+
+
+def _record(
+    setup: Setup, data: Data, net: ConvNet, preprocess: Preprocess, batch: int, accelerator: Accelerator
+) -> dict[str, Any]:
+    """What is stored with a run."""
+    from dataclasses import asdict
+
+    from convatlas.cost import analyze
+    from convatlas.graph.capture import capture
+
+    plan = setup.recipe
+    local = batch // accelerator.num_processes // plan.accumulate
+    graph = capture(net, input_size=(len(preprocess.order), preprocess.crop, preprocess.crop))
+    totals = analyze(graph, batch=max(1, local), training=OPTIMIZERS[plan.optimizer], checkpointing=plan.checkpointing,
+                     dtype=plan.precision).totals  # fmt: skip
+    return {
+        "network": setup.network,
+        "classes": list(data.classes),
+        "options": {"classes": net.classes, "channels": net.input_size[0], "input_size": net.input_size[1]},
+        "data": {"spec": setup.data, "name": data.name, "counts": _counts(data), "note": data.note,
+                 "fingerprint": data.fingerprint, "skipped": len(data.skipped)},
+        "recipe": plan.model_dump(mode="json"),
+        "recipe_kind": setup.kind,
+        "changed": dict(setup.values),
+        "setup": setup.to_json(),
+        "preprocess": asdict(preprocess),
+        "batch": batch,
+        "seed": setup.seed,
+        "world": accelerator.num_processes,
+        "device": str(accelerator.device),
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "macs_per_picture": totals["macs"] // max(1, local),
+        "predicted_peak_bytes": totals["peak_training_bytes"],
+        **circumstances(),
+    }  # fmt: skip
+
+
+def _counts(data: Data) -> dict[str, int]:
+    return {"train": len(data.train), "validation": len(data.validation),
+            "test": 0 if data.test is None else len(data.test)}  # fmt: skip
+
+
+def _process_peak() -> int:
+    """The most memory that this process has taken, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _nobody(event: str, figures: dict[str, Any]) -> None:
+    """Watches nothing."""

@@ -1,0 +1,164 @@
+"""What determines a run, from what the user said to network, data and preprocessing."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from convatlas import registry
+from convatlas.data import Arrays, Data, load
+from convatlas.errors import ConvatlasError, UnknownName
+from convatlas.net import ConvNet
+from convatlas.registry import SMALL_PICTURE
+from convatlas.train.recipe import Recipe, changed, recipe
+from convatlas.weights.preprocess import Preprocess
+
+OPTIMIZERS = {"sgd": "momentum", "nesterov": "momentum", "adam": "adam", "adamw": "adam", "lamb": "adam",
+              "rmsprop": "rmsprop_momentum", "rmsprop_tf": "rmsprop_momentum"}  # fmt: skip
+"""Whose memory a recipe's optimizer takes, among those of the cost passes."""
+
+SPARE = 0.75
+"""Part of the free memory that a batch chosen by itself may take."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A run's request; with the same code and machine it determines every weight.
+
+    values: what differs from the recipe.  freeze: paths of modules that are not trained.
+    """
+
+    network: str
+    data: str
+    kind: str = "modern"
+    values: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    weights: str | None = None
+    freeze: tuple[str, ...] = ()
+    bad_images: str = "stop"
+    holdout: float | None = None
+
+    @property
+    def data_name(self) -> str:
+        return self.data.partition(":")[0]
+
+    @property
+    def recipe(self) -> Recipe:
+        """Raises UnknownName and ConvatlasError for what does not fit."""
+        return changed(recipe(self.network, self.kind, self.data_name), self.values)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Setup:
+        return cls(**{**stored, "freeze": tuple(stored["freeze"])})
+
+    def open(self) -> Data:
+        """The data set.  Raises ConvatlasError where it is not as it should be."""
+        return load(self.data, seed=self.seed, holdout=self.holdout, bad_images=self.bad_images)
+
+
+def build(setup: Setup, data: Data) -> tuple[ConvNet, Preprocess]:
+    """The network, as it is before the first step, and what makes a picture fit it.
+
+    The seed decides the initial weights.  Raises ConvatlasError where weights, channels or frozen modules do not fit.
+    """
+    import torch
+
+    from convatlas import weights
+
+    plan = setup.recipe
+    own = registry.card(setup.network)
+    grey = isinstance(data.train, Arrays) and data.channels == 1
+    options: dict[str, Any] = {"classes": len(data.classes), "dropout": plan.dropout, "drop_path": plan.drop_path}
+    if data.channels != own.channels and (grey or own.channels == 1):
+        options["channels"] = data.channels
+    if isinstance(data.train, Arrays) and data.train.images.shape[-1] < SMALL_PICTURE <= own.input_size:
+        options["input_size"] = plan.size or data.train.images.shape[-1]
+    has = registry.options(setup.network)
+    if "aux" in has:
+        options["aux"] = setup.kind == "paper"
+    options = {name: value for name, value in options.items() if value is not None}
+    if len(data.classes) == own.classes and "classes" not in has:
+        del options["classes"]  # LeNet-5's RBF units are ten, and no other number
+    torch.manual_seed(setup.seed)
+    if setup.weights is None:
+        net = registry.create(setup.network, **options)
+        preprocess = Preprocess.for_input(net.input_size[1], net.input_size[0])
+    else:
+        net = weights.pretrained(setup.network, setup.weights, **options)
+        preprocess = net.weights.preprocess
+    preprocess = fitting(preprocess, data, plan.size or net.input_size[1], setup.weights is None)
+    for path in setup.freeze:
+        try:
+            net.get_submodule(path).requires_grad_(False)
+        except AttributeError:
+            raise UnknownName(f"module of {setup.network}", path, [p for p, _ in net.named_modules() if p]) from None
+    return net, preprocess
+
+
+def fitting(preprocess: Preprocess, data: Data, side: int, fresh: bool) -> Preprocess:
+    """The preprocessing at the run's size; with fresh weights normalised by the data's own mean and deviation."""
+    from dataclasses import replace
+
+    made = preprocess.at(side)
+    if isinstance(data.train, Arrays):
+        made = replace(made, resize=side)
+    if fresh or len(preprocess.mean) != data.channels:
+        made = replace(made, mean=data.mean, std=data.std, scale=255.0, order="L" if data.channels == 1 else "RGB")
+    return made
+
+
+def batch_of(setup: Setup, net: ConvNet, processes: int) -> int:
+    """The recipe's batch; for "auto" the largest power of two whose predicted peak fits the memory that is free."""
+    from convatlas.cost import largest_batch
+    from convatlas.graph.capture import capture
+
+    plan = setup.recipe
+    if plan.batch != "auto":
+        return plan.batch
+    most = largest_batch(
+        capture(net), SPARE * free_memory(), training=OPTIMIZERS[plan.optimizer], checkpointing=plan.checkpointing,
+        dtype=plan.precision,
+    )  # fmt: skip
+    if most < 1:
+        raise ConvatlasError(f"not even one picture fits: a step of {setup.network} takes more memory than is free")
+    return min(int(processes * plan.accumulate * (1 << (most.bit_length() - 1))), 4096)
+
+
+def free_memory() -> int:
+    """Bytes free on the device that is trained on."""
+    import torch
+
+    if torch.cuda.is_available():
+        return int(torch.cuda.mem_get_info()[0])
+    info = Path("/proc/meminfo")
+    if info.exists():
+        lines = dict(line.split(":", 1) for line in info.read_text().splitlines())
+        return int(lines["MemAvailable"].split()[0]) * 1024
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+def circumstances() -> dict[str, Any]:
+    """What is stored with a run beside its request: versions, commit, command."""
+    import torch
+
+    import convatlas
+
+    versions = {"convatlas": convatlas.__version__, "torch": torch.__version__, "python": platform.python_version()}
+    return {"versions": versions, "commit": commit(), "command": sys.argv[1:], "threads": torch.get_num_threads(),
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores"}  # fmt: skip
+
+
+def commit() -> str | None:
+    """Of the code that runs, where it is a checkout."""
+    here = Path(__file__).parent
+    done = subprocess.run(["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return done.stdout.strip() or None if done.returncode == 0 else None

@@ -1,0 +1,318 @@
+"""The training loop: order, chance, schedules, and runs that are killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import nn
+
+from convatlas.errors import ConvatlasError
+from convatlas.train import checkpoint, resume, train
+from convatlas.train.augment import augment, moved
+from convatlas.train.loop import RESUME_ME, NotFinite
+from convatlas.train.mix import mixed_up
+from convatlas.train.order import Order, uniform
+from convatlas.train.rate import learning_rate, optimizer
+from convatlas.train.recipe import Recipe
+
+PLAIN = Recipe(epochs=2, batch=8, learning_rate=0.1)
+
+
+# ---- order and chance -------------------------------------------------------------------------------------
+
+
+def test_the_order_is_a_pure_function_of_seed_and_epoch() -> None:
+    one, again = Order(100, 10, seed=3), Order(100, 10, seed=3)
+    for epoch in (0, 1, 7):
+        taken = torch.cat([one.take(epoch, step)[0] for step in range(one.steps)])
+        assert torch.equal(taken.sort().values, torch.arange(100))
+        assert torch.equal(taken, torch.cat([again.take(epoch, step)[0] for step in range(one.steps)]))
+    assert not torch.equal(one.take(0, 0)[0], one.take(1, 0)[0])
+    assert not torch.equal(one.take(0, 0)[0], Order(100, 10, seed=4).take(0, 0)[0])
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_several_processes_see_what_one_sees(world: int) -> None:
+    alone = Order(1000, 64, seed=1)
+    for step in (0, 5):
+        shares = [Order(1000, 64, seed=1, rank=rank, world=world).take(2, step) for rank in range(world)]
+        whole = alone.take(2, step)
+        for part in range(2):
+            assert torch.equal(torch.cat([share[part] for share in shares]), whole[part])
+
+
+def test_a_batch_that_cannot_be_shared_or_filled_is_refused() -> None:
+    with pytest.raises(ConvatlasError, match="evenly by 3"):
+        Order(100, 64, world=3)
+    with pytest.raises(ConvatlasError, match="do not fill"):
+        Order(10, 64)
+
+
+def test_each_pictures_chance_is_even_and_its_own() -> None:
+    _, seeds = Order(20_000, 20_000).take(0, 0)
+    draws = torch.stack([uniform(seeds, draw) for draw in range(4)])
+    assert draws.min() >= 0
+    assert draws.max() < 1
+    for row in draws:
+        assert abs(float(row.mean()) - 0.5) < 0.01
+        assert (torch.histc(row, 20, 0, 1) / 1000 - 1).abs().max() < 0.15
+    assert torch.corrcoef(draws).fill_diagonal_(0).abs().max() < 0.03
+    _, later = Order(20_000, 20_000).take(1, 0)
+    assert len(torch.cat([seeds, later]).unique()) == 40_000
+
+
+def test_a_moved_picture_is_a_crop_of_the_padded_one() -> None:
+    pictures = torch.randint(0, 256, (50, 3, 9, 7), dtype=torch.uint8)
+    seeds = torch.arange(50)
+    out = moved(pictures, seeds, 2, 1)
+    padded = F.pad(pictures, (2, 2, 2, 2))
+    found = set()
+    for before, after in zip(padded, out):
+        places = [(y, x) for y in range(5) for x in range(5) if torch.equal(before[:, y : y + 9, x : x + 7], after)]
+        assert places
+        found.add(places[0])
+    assert len(found) > 12
+    alone = torch.cat([moved(pictures[i : i + 1], seeds[i : i + 1], 2, 1) for i in range(50)])
+    assert torch.equal(out, alone)
+
+
+def test_augmenting_changes_pictures_and_not_their_kind() -> None:
+    pictures = torch.randint(0, 256, (32, 3, 16, 16), dtype=torch.uint8)
+    recipe = PLAIN.model_copy(update=dict(crop="pad", flip=True, erase=1.0, shift=1))
+    out = augment(pictures, torch.arange(32), recipe)
+    assert (out.shape, out.dtype) == (pictures.shape, pictures.dtype)
+    assert torch.equal(out, augment(pictures, torch.arange(32), recipe))
+    flipped = augment(pictures, torch.arange(32), PLAIN.model_copy(update=dict(flip=True)))
+    turned = [torch.equal(a, b.flip(2)) for a, b in zip(flipped, pictures)]
+    same = [torch.equal(a, b) for a, b in zip(flipped, pictures)]
+    assert all(a != b for a, b in zip(turned, same))
+    assert 8 < sum(turned) < 24
+
+
+@pytest.mark.parametrize("values", [dict(mixup=0.4), dict(cutmix=1.0), dict(mixup=0.4, cutmix=1.0)])
+def test_mixed_labels_say_what_is_in_the_picture(values: dict[str, float]) -> None:
+    labels = torch.arange(8)
+    pictures = labels.float()[:, None, None, None].expand(8, 3, 20, 20)
+    for step in range(6):
+        mixed, targets = mixed_up(pictures, labels, PLAIN.model_copy(update=values), 8, 0, step)
+        assert torch.allclose(targets.sum(1), torch.ones(8))
+        assert torch.allclose(mixed.mean((1, 2, 3)), targets @ labels.float(), atol=1e-4)
+
+
+# ---- rates ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "scheduler"),
+    [
+        (dict(schedule="steps", steps=(1.0, 2.0)), lambda o: torch.optim.lr_scheduler.MultiStepLR(o, [10, 20])),
+        (dict(schedule="cosine"), lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 30)),
+        (dict(schedule="exponential", every=0.5, factor=0.9), lambda o: torch.optim.lr_scheduler.StepLR(o, 5, 0.9)),
+        (dict(schedule="linear"), lambda o: torch.optim.lr_scheduler.LinearLR(o, 1.0, 0.0, 30)),
+        (
+            dict(schedule="one_cycle"),
+            lambda o: torch.optim.lr_scheduler.OneCycleLR(o, 0.1, 31, pct_start=8.5 / 31, final_div_factor=1e12),
+        ),
+    ],
+)
+def test_the_rates_are_those_of_torchs_schedulers(values: dict[str, Any], scheduler: Any) -> None:
+    recipe = PLAIN.model_copy(update=dict(epochs=3, **values))
+    dummy = torch.optim.SGD([nn.Parameter(torch.zeros(1))], 0.1)
+    theirs = scheduler(dummy)
+    for step in range(30):
+        assert learning_rate(recipe, 8, step, 10) == pytest.approx(theirs.get_last_lr()[0], rel=1e-2, abs=1e-3)
+        dummy.step()
+        theirs.step()
+
+
+def test_a_warm_up_and_a_larger_batch() -> None:
+    recipe = PLAIN.model_copy(update=dict(warmup=1.0, warmup_from=0.1, reference_batch=256))
+    assert learning_rate(recipe, 512, 0, 10) == pytest.approx(0.02)
+    assert learning_rate(recipe, 512, 5, 10) == pytest.approx(0.11)
+    assert learning_rate(recipe, 512, 10, 10) == pytest.approx(0.2)
+
+
+def test_norms_and_biases_need_not_decay() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    made = optimizer(PLAIN.model_copy(update=dict(weight_decay=0.1, decay_all=False)), net)
+    assert [(len(g["params"]), g["weight_decay"]) for g in made.param_groups] == [(1, 0.1), (3, 0.0)]
+    net.requires_grad_(False)
+    with pytest.raises(ConvatlasError, match="frozen"):
+        optimizer(PLAIN, net)
+
+
+# ---- checkpoints ------------------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_that_fails_leaves_the_last_one_whole(tmp_path: Path) -> None:
+    def good(folder: Path) -> None:
+        (folder / "state").write_text("good")
+
+    def full(folder: Path) -> None:
+        (folder / "state").write_text("ba")
+        raise OSError(28, "No space left on device")
+
+    checkpoint.save(tmp_path, 1, good, wait=lambda: None)
+    with pytest.raises(ConvatlasError, match="last one is whole"):
+        checkpoint.save(tmp_path, 2, full, wait=lambda: None)
+    last = checkpoint.latest(tmp_path)
+    assert last is not None
+    assert (last.name, (last / "state").read_text()) == ("step-1", "good")
+    checkpoint.save(tmp_path, 3, good, wait=lambda: None)
+    assert [path.name for path in sorted((tmp_path / "checkpoints").iterdir())] == ["last", "step-3"]
+
+
+def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    checkpoint.write_whole(path, lambda beside: beside.write_text("first") and None)
+
+    def fails(beside: Path) -> None:
+        beside.write_text("sec")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(ConvatlasError, match="No space left"):
+        checkpoint.write_whole(path, fails)
+    assert path.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+# ---- runs -------------------------------------------------------------------------------------------------
+
+DIGITS = ["lenet5_modern", "--data", "digits", "--epochs", "3", "--quiet", "--out"]
+COMMAND = [sys.executable, "-m", "convatlas", "train"]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+
+def metrics(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An uninterrupted run on scikit-learn's digits."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    arguments = [
+        "lenet5_modern",
+        "--data",
+        "digits",
+        "--epochs",
+        "3",
+        "--dropout",
+        "none",
+        "--out",
+        str(folder),
+        "--quiet",
+    ]
+    subprocess.run([*COMMAND, *arguments], check=True, env=ENVIRONMENT)
+    return folder
+
+
+def test_a_run_writes_every_step_and_one_test_row(finished: Path) -> None:
+    rows = metrics(finished)
+    assert [row["split"] for row in rows].count("test") == 1
+    assert rows[-1]["split"] == "test"
+    training = [row for row in rows if row["split"] == "train"]
+    assert [row["step"] for row in training] == list(range(len(training)))
+    assert all(0 <= row["accuracy"] <= 1 for row in rows)
+    assert rows[-1]["accuracy"] > 0.8
+    stored = json.loads((finished / "run.json").read_text())
+    assert stored["state"] == "finished"
+    assert stored["predicted_peak_bytes"] > 0
+    assert (finished / "best.safetensors").exists()
+    assert (finished / "report.html").exists()
+
+
+def test_a_killed_run_ends_as_if_it_had_not_been(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "killed"
+    arguments = [*DIGITS, str(folder), "--save-every", "5"]
+    running = subprocess.Popen([*COMMAND, *arguments], env=ENVIRONMENT)
+    while not (checkpoint.latest(folder) or Path()).name.startswith("step-2"):
+        assert running.poll() is None
+        time.sleep(0.01)
+    running.kill()
+    running.wait()
+    subprocess.run([*COMMAND, "--resume", str(folder), "--quiet"], check=True, env=ENVIRONMENT)
+    ours, theirs = (load_file(run / "best.safetensors") for run in (folder, finished))
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+    assert metrics(folder) == metrics(finished)
+
+
+def test_a_run_that_is_asked_to_stop_saves_and_says_so(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "stopped"
+    arguments = [
+        "lenet5_modern",
+        "--data",
+        "digits",
+        "--epochs",
+        "3",
+        "--dropout",
+        "none",
+        "--out",
+        str(folder),
+        "--quiet",
+    ]
+    running = subprocess.Popen([*COMMAND, *arguments], env=ENVIRONMENT)
+    while checkpoint.latest(folder) is None:
+        time.sleep(0.01)
+    running.send_signal(signal.SIGTERM)
+    assert running.wait() == RESUME_ME
+    assert json.loads((folder / "run.json").read_text())["state"] == "stopped"
+    resume(folder)
+    assert metrics(folder)[-1]["accuracy"] == metrics(finished)[-1]["accuracy"]
+
+
+def test_resuming_with_another_recipe_is_refused(finished: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConvatlasError, match="finished"):
+        resume(finished)
+    stored = json.loads((finished / "run.json").read_text())
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    (folder / "run.json").write_text(json.dumps({**stored, "state": "stopped"}))
+    with pytest.raises(ConvatlasError, match=r"learning_rate: 0\.05 then, 0\.5 now"):
+        resume(folder, values={"learning_rate": 0.5})
+    with pytest.raises(ConvatlasError, match="no run in"):
+        resume(tmp_path)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
+    with pytest.raises(NotFinite, match="last good state"):
+        train("lenet5_modern", "digits", out=tmp_path / "run", values={"learning_rate": 1e9, "epochs": 2, "warmup": 0})
+    assert checkpoint.latest(tmp_path / "run") is not None
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (dict(values={"epoch": 3}), "did you mean 'epochs'"),
+        (dict(values={"epochs": -1}), "greater than 0"),
+        (dict(recipe="papr"), "did you mean 'paper'"),
+        (dict(freeze=["trnk"]), "did you mean 'trunk'"),
+        (dict(values={"batch": 5000}), "do not fill"),
+    ],
+)
+def test_what_does_not_fit_is_refused(tmp_path: Path, options: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConvatlasError, match=says):
+        train("lenet5_modern", "digits", out=tmp_path / "run", **options)
+
+
+def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
+    """A network without batch norm and dropout: the same pictures, and the same losses to rounding."""
+    arguments = ["lenet5_modern", "--data", "digits", "--epochs", "2", "--batch", "64", "--quiet", "--out"]
+    subprocess.run([*COMMAND, *arguments, str(tmp_path / "one")], check=True, env=ENVIRONMENT)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    subprocess.run([*launch, "convatlas", "train", *arguments, str(tmp_path / "two")], check=True, env=ENVIRONMENT)
+    one, two = ([row for row in metrics(tmp_path / run) if row["split"] == "train"] for run in ("one", "two"))
+    assert len(one) == len(two)
+    for a, b in zip(one, two):
+        assert a["loss"] == pytest.approx(b["loss"], abs=1e-5)
