@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -72,6 +73,10 @@ def train(
     plan = setup.recipe
     folder = Path(out) if out is not None else Path("runs") / f"{network}-{setup.data_name}"
     accelerator = _accelerator(plan.precision, device)
+    if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0" and checkpoint.latest(folder) is not None:
+        # A worker died, and torchrun starts all of them again with the command that began the run.
+        options: dict[str, Any] = {"device": device, "workers": workers, "save_every": save_every, "watch": watch}
+        return resume(folder, **options)
     if accelerator.is_main_process and (folder / RUN).exists():
         raise ConvatlasError(f"{folder} holds a run already; resume it (--resume {folder}), or choose another --out")
     accelerator.wait_for_everyone()
@@ -231,21 +236,24 @@ def evaluate(
     split: "test" by default where there is one; "validation" or "train" otherwise.
     size: side of the pictures in pixels; by default that of the weights.
 
-    Raises ConvatlasError where the data's classes are more than the network's, or none of theirs.
+    A folder that is not divided into splits is taken whole.  Classes are matched by their names where the network's are
+    known, else by their order.  Raises ConvatlasError where they do not match.
     """
     from convatlas import weights as published
 
+    names: tuple[str, ...] = ()
+    own: Setup | None = None
     if (Path(network) / RUN).exists():
-        net, preprocess = best_of(Path(network))
+        net, preprocess, names, own = best_of(Path(network))
     else:
         net = published.pretrained(network, weights)
         preprocess = net.weights.preprocess
-    opened = load(data, bad_images=bad_images)
+    if own is not None and own.data == data:  # its own pictures, divided as they were
+        opened = own.open()
+    else:
+        opened = load(data, bad_images=bad_images, split=split or "test")
     chosen = _split(opened, split)
-    if len(opened.classes) > net.classes:
-        raise ConvatlasError(f"{data} has {len(opened.classes)} classes, the weights know {net.classes}")
-    if len(opened.classes) < net.classes:
-        raise ConvatlasError(f"{data} has {len(opened.classes)} classes, the weights {net.classes}: which is which?")
+    order = _matched(opened, names, net.classes)
     if size is not None:
         preprocess = preprocess.at(size)
     accelerator = _accelerator("float32", device)
@@ -256,13 +264,25 @@ def evaluate(
     with torch.no_grad():
         for pictures, truth in feed.testing(chosen, batch):
             logits.append(net(pictures.contiguous(memory_format=torch.channels_last)).float().cpu())
-            answers.append(truth.cpu())
+            answers.append(order[truth.cpu()])
     figures: dict[str, Any] = scores(torch.cat(logits), torch.cat(answers))
     return {**figures, "pictures": len(chosen), "seconds": time.perf_counter() - start}
 
 
-def best_of(folder: Path) -> tuple[ConvNet, Preprocess]:
-    """A run's best network and its preprocessing."""
+def _matched(data: Data, names: Sequence[str], classes: int) -> torch.Tensor:
+    """For each class of the data its place among the network's: by name where those are known, else by order."""
+    if names and tuple(names) != tuple(data.classes):
+        strange = [name for name in data.classes if name not in names]
+        if strange:
+            raise ConvatlasError(f"{data.spec} has classes that the network does not know: {', '.join(strange[:5])}")
+        return torch.tensor([list(names).index(name) for name in data.classes])
+    if len(data.classes) != classes:
+        raise ConvatlasError(f"{data.spec} has {len(data.classes)} classes, the network {classes}")
+    return torch.arange(classes)
+
+
+def best_of(folder: Path) -> tuple[ConvNet, Preprocess, tuple[str, ...], Setup]:
+    """A run's best network, its preprocessing, its classes' names, and what it was asked for."""
     from safetensors.torch import load_file
 
     stored = json.loads((folder / RUN).read_text(encoding="utf-8"))
@@ -273,7 +293,7 @@ def best_of(folder: Path) -> tuple[ConvNet, Preprocess]:
 
     net = registry.create(setup.network, **stored["options"], initialise=False)
     net.load_state_dict(load_file(folder / "best.safetensors"))
-    return net, Preprocess(**_tuples(stored["preprocess"]))
+    return net, Preprocess(**_tuples(stored["preprocess"])), tuple(stored["classes"]), setup
 
 
 def _tuples(stored: Mapping[str, Any]) -> dict[str, Any]:
