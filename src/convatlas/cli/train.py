@@ -84,7 +84,7 @@ def train(
     from convatlas.train.loop import RESUME_ME, Stopped
     from convatlas.train.report import write_report
 
-    given = {name: _value(text) for name, text in values.items()}
+    given = {name.replace("-", "_"): _value(text) for name, text in values.items()}
     if resume is None and (network is None or data is None):
         raise ConvatlasError("which network, on which data? convatlas train lenet5_modern --data mnist")
     if resume is not None and (network is not None or data is not None):

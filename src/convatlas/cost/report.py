@@ -89,8 +89,8 @@ class Row(NamedTuple):
 class Report:
     """Costs of one network at one input size (C, H, W), batch and dtype, by operation and in total.
 
-    totals: the rows' sums, and in bytes the parameters, buffers (batch norm's running statistics) and gradients;
-            with a ``training`` optimizer also its state and the peak of a training step.
+    totals: the rows' sums, and in bytes the parameters, buffers (batch norm's running statistics) and gradients; with a
+    ``training`` optimizer also its state and the peak of a training step.
     status: for each total "exact", "estimate", or "bound": at least this much, a row's figure being unknown.
     step: the course of the training step, moment by moment.
     saturated: the layers with a spatial kernel that can add no context at this input size.
