@@ -16,9 +16,10 @@ import pytest
 from PIL import Image
 
 from convatlas.errors import ConvatlasError
-from convatlas.train import report
+from convatlas.train import page
+from convatlas.train.answers import Answers, calibration, wilson
 from convatlas.train.curves import course, curves, smoothed, write_curves
-from convatlas.train.report import Answers, calibration, wilson, write_report
+from convatlas.train.report import write_report
 
 SECTIONS = ["summary", "cost", "curves", "confusion", "classes", "mistakes", "calibration", "recipe", "origin"]
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -306,7 +307,7 @@ def test_a_run_that_has_hardly_begun(tmp_path: Path, line: str) -> None:
 
 
 def test_any_key_may_be_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "_svg", lambda made, title: "")  # drawn in all the other tests
+    monkeypatch.setattr(page, "svg", lambda made, title: "")  # drawn in all the other tests
     run = make(tmp_path)
     told = json.loads((run / "run.json").read_text())
     for missing in told:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from convatlas.cli import output
 from convatlas.cli.card import print_card
@@ -18,7 +20,7 @@ COSTLIEST = 5
 
 
 def tour(picture: str | None = None, /) -> None:
-    """Classify a photograph and explain the network that did it.
+    """Classify a photograph, explain the network that did it, and train another one on digits.
 
     Examples:
 
@@ -66,14 +68,56 @@ def tour(picture: str | None = None, /) -> None:
     console.print(f"  all {len(report.rows)} operations in {1e3 * taken:.0f} ms, without torch", style="dim")
 
     console.print()
+    train_on_digits(console)
+
+    console.print()
     console.print("[bold cyan]Where to go from here[/]")
     for command, what in (
         ("convatlas predict your.jpg", "your own pictures"),
         ("convatlas list 'res*' --params-below 30M", "which networks there are"),
         ("convatlas show vgg16", "what each layer costs"),
         ("convatlas card googlenet", "what the paper says, beside what is computed"),
+        ("convatlas claims", "what a lecture and the papers say in figures, recomputed"),
+        ("convatlas train lenet5_modern --data mnist", "train, with a report"),
     ):
         console.print(f"  [bold]{command:44}[/]{what}")
+
+
+BARS = " ▁▂▃▄▅▆▇█"
+
+
+def train_on_digits(console: Any) -> None:
+    """LeNet-5 on MNIST to 99 %, with the curve of its validation accuracy; on scikit-learn's where MNIST is not to be
+    had."""
+    from convatlas import data
+    from convatlas.cli.watching import Watching
+    from convatlas.train import train
+
+    name = "mnist"
+    try:
+        note = data.load(name).note
+    except ConvatlasError:
+        name, note = "digits", "MNIST cannot be fetched from here; these are scikit-learn's digits."
+    console.print(f"[bold cyan]LeNet-5 learns to read {'MNIST' if name == 'mnist' else 'digits'}[/]")
+    accuracies: list[float] = []
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder, Watching(quiet=False) as bar:
+
+        def watch(event: str, figures: dict[str, Any]) -> None:
+            if event == "epoch":
+                accuracies.append(figures["accuracy"])
+            else:
+                bar(event, figures)
+
+        run = train("lenet5_modern", name, out=Path(folder) / "run", watch=watch)
+    taken = time.perf_counter() - start
+    low = min(accuracies)
+    curve = "".join(BARS[round(8 * (a - low) / ((max(accuracies) - low) or 1))] for a in accuracies)
+    tested = f"{100 * run.test['accuracy']:.2f} % of the test digits" if run.test else ""
+    console.print(f"  validation accuracy by epoch  {percent(low)} [green]{curve}[/] {percent(max(accuracies))}")
+    console.print(f"  {tested} in {taken:.0f} s, with reading the data and writing a report", style="dim")
+    if note:
+        console.print(f"  {note}", style="dim")
 
 
 def _cat() -> str:

@@ -1,4 +1,4 @@
-"""The figures of a training run: its curves, its confusion matrix, how sure its answers were.
+"""The curves of a training run: its loss, its accuracy, its learning rate.
 
 Read from ``run.json`` and ``metrics.jsonl``, at any moment of the run.  matplotlib is imported inside functions only.
 """
@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,23 +34,8 @@ STRETCHES = 400
 """So many stretches of steps are drawn apart."""
 WINDOWS = 50
 """The moving average is over this part of the steps."""
-CELLS = 250
-"""Side of the heat map at most; with more classes each of its cells stands for several."""
 
 Course = dict[str, dict[str, np.ndarray]]
-
-
-class Calibration(NamedTuple):
-    """Bins of equal width over the probability of the answer: (bins,) each; NaN where a bin is empty.
-
-    Guo et al. 2017 (arXiv 1706.04599), section 2.
-    """
-
-    counts: np.ndarray
-    confidence: np.ndarray
-    accuracy: np.ndarray
-    error: float
-    """Expected calibration error: mean of |accuracy - confidence|, each bin by its count."""
 
 
 def record(run: Path) -> dict[str, Any]:
@@ -100,7 +85,7 @@ def curves(run: Path) -> Figure:
     for draw, panel in zip(PANELS.values(), panels):
         draw(panel, told, seen)
         panel.label_outer()
-    words = _plain(str(told.get("title") or told.get("network") or run.name))
+    words = plain(str(told.get("title") or told.get("network") or run.name))
     title = made.suptitle(words, x=0.01, ha="left", color=INK)
     title.set_parse_math(False)
     return made
@@ -243,10 +228,11 @@ def _dress(panel: Axes, title: str, rows: int) -> None:
     elif len(panel.get_legend_handles_labels()[0]):
         panel.legend(fontsize=8, frameon=False, ncols=3, loc="lower right", bbox_to_anchor=(1, 0.99), borderpad=0,
                      labelcolor=INK, handlelength=1.4, columnspacing=1.2)  # fmt: skip
-    _bare(panel)
+    bare(panel)
 
 
-def _bare(panel: Axes) -> None:
+def bare(panel: Axes) -> None:
+    """Without a frame above and to the right."""
     panel.spines[["top", "right"]].set_visible(False)
     panel.spines[["left", "bottom"]].set_color(QUIET_INK)
     panel.tick_params(which="both", colors=INK, labelsize=8)
@@ -273,107 +259,6 @@ def _number(value: Any) -> float:
         return math.nan
 
 
-# ---- the test pictures --------------------------------------------------------------------------------------
-
-
-def confusion_picture(matrix: np.ndarray, names: Sequence[str]) -> Figure:
-    """The counts of a confusion matrix, rows the true classes: (C, C) whole numbers, C at most 20 or so."""
-    from matplotlib.figure import Figure
-    from matplotlib.patches import Rectangle
-
-    count, words = len(matrix), [_label(name) for name in names]
-    room = 0.075 * max(map(len, words))
-    side = max(0.36 * count, 1.2)
-    made = Figure(figsize=(side + room + 0.3, side + room + 0.3), layout="constrained")
-    panel = made.subplots()
-    shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-    for true, guessed in np.argwhere(matrix):
-        share = shares[true, guessed]
-        colour, alpha = (TRAIN, 0.5 * share) if true == guessed else (VALIDATION, 0.04 + 0.7 * math.sqrt(share))
-        panel.add_patch(Rectangle((guessed - 0.5, true - 0.5), 1, 1, color=colour, alpha=alpha, linewidth=0))
-        figure = f"{matrix[true, guessed]}"
-        panel.text(guessed, true, figure, ha="center", va="center", fontsize=8 if len(figure) < 4 else 6.5, color=INK)
-    _class_axes(panel, range(count), words, count)
-    return made
-
-
-def confusion_map(matrix: np.ndarray, names: Sequence[str]) -> Figure:
-    """Where the mistakes lie among many classes: darker for a larger part of the true class."""
-    from matplotlib.colors import to_rgb
-    from matplotlib.figure import Figure
-
-    count = len(matrix)
-    wrong = matrix.astype(float)
-    np.fill_diagonal(wrong, 0)
-    block = math.ceil(count / CELLS)
-    starts = np.arange(0, count, block)
-    sums = np.add.reduceat(np.add.reduceat(wrong, starts, 0), starts, 1)
-    shares = sums / np.maximum(np.add.reduceat(matrix.sum(1), starts), 1)[:, None]
-    picture = np.zeros((*shares.shape, 4))
-    picture[..., :3] = to_rgb(VALIDATION)
-    picture[..., 3] = np.where(shares > 0, 0.12 + 0.88 * np.sqrt(shares / max(shares.max(), 1e-9)), 0)
-    made = Figure(figsize=(6.4, 6.4), layout="constrained")
-    panel = made.subplots()
-    panel.imshow(picture, interpolation="none", extent=(-0.5, count - 0.5, count - 0.5, -0.5))
-    panel.plot([-0.5, count - 0.5], [-0.5, count - 0.5], color=QUIET_INK, linewidth=0.5)
-    every = range(0, count, math.ceil(count / 20))
-    _class_axes(panel, every, [_label(names[place]) for place in every], count)
-    return made
-
-
-def _class_axes(panel: Axes, places: Sequence[int], words: Sequence[str], count: int) -> None:
-    panel.set_xlim(-0.5, count - 0.5)
-    panel.set_ylim(count - 0.5, -0.5)
-    panel.set_aspect("equal")
-    panel.xaxis.tick_top()
-    panel.set_xticks(places, words, rotation=90)
-    panel.set_yticks(places, words)
-    panel.tick_params(length=0, labelsize=8, colors=INK)
-    panel.spines[:].set_color(LINE)
-    for label in (*panel.get_xticklabels(), *panel.get_yticklabels()):
-        label.set_parse_math(False)
-    panel.set_ylabel("true", fontsize=8.5, color=QUIET_INK)
-    panel.set_xlabel("predicted", fontsize=8.5, color=QUIET_INK)
-
-
-def reliability(found: Calibration) -> Figure:
-    """How often answers of a probability are right, and how many there are of it."""
-    from matplotlib.figure import Figure
-
-    made = Figure(figsize=(4.4, 4.6), layout="constrained")
-    panel, below = made.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    width = 1 / len(found.counts)
-    middles = (np.arange(len(found.counts)) + 0.5) * width
-    there = found.counts > 0
-    panel.bar(middles[there], found.accuracy[there], 0.92 * width, color=TRAIN, alpha=0.55, label="right")
-    panel.hlines(found.confidence[there], middles[there] - 0.46 * width, middles[there] + 0.46 * width,
-                 color=VALIDATION, linewidth=2, label="mean probability")  # fmt: skip
-    panel.plot([0, 1], [0, 1], color=QUIET_INK, linewidth=0.9, linestyle="--")
-    panel.legend(fontsize=8, frameon=False, loc="upper left", labelcolor=INK)
-    panel.set_ylim(0, 1.02)
-    panel.set_title("share that is right", loc="left", fontsize=10, color=INK)
-    panel.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
-    below.bar(middles[there], found.counts[there], 0.92 * width, color=QUIET_INK, alpha=0.7)
-    below.set_yscale("log")
-    below.set_ylim(bottom=0.7)
-    below.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 else "")
-    below.minorticks_off()
-    below.set_title("pictures", loc="left", fontsize=10, color=INK)
-    below.set_xlabel("probability of the answer", fontsize=8.5, color=INK)
-    below.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
-    for part in (panel, below):
-        part.set_xlim(0, 1)
-        part.grid(axis="y", color=LINE, linewidth=0.6)
-        _bare(part)
-    return made
-
-
-def _label(name: str) -> str:
-    """A class' name for an axis: one line, not too long."""
-    word = _plain(name)
-    return word if len(word) <= 18 else f"{word[:17]}…"
-
-
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Without what neither a font nor XML can have."""
     return "".join(letter if letter.isprintable() else " " for letter in text)

