@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import nn
 
+from convatlas import facts
 from convatlas.errors import ConvatlasError
 from convatlas.train import checkpoint, resume, train
 from convatlas.train.augment import augment, moved
@@ -320,3 +321,20 @@ def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
     assert len(one) == len(two)
     for a, b in zip(one, two):
         assert a["loss"] == pytest.approx(b["loss"], abs=1e-5)
+
+
+def test_the_lenet_that_ships_reads_digits_right_after_an_install() -> None:
+    """On scikit-learn's digits, which are others than it was trained on, drawn as MNIST's are."""
+    from convatlas import data
+    from convatlas.weights import pretrained
+
+    net = pretrained("lenet5_modern")
+    assert [label.name for label in net.weights.labels] == list("0123456789")
+    digits = data.load("digits").test
+    assert digits is not None
+    drawn = F.pad(F.interpolate(digits.images.float(), (20, 20), mode="bicubic").clamp(0, 255), (6, 6, 6, 6)) / 255
+    with torch.no_grad():
+        right = net((drawn - 0.1307) / 0.3081).argmax(1) == digits.labels
+    assert float(right.float().mean()) > 0.85
+    record = json.loads((Path(str(facts.FOLDER)) / "trained" / "lenet5_modern.json").read_text())
+    assert record["test"]["accuracy"] > 0.99

@@ -159,7 +159,7 @@ def _run(
     state = "stopped"
     try:
         loop.run(log)
-        state = "finished"
+        state = "trained"  # and not yet tested: a run that is killed here can be resumed
     finally:
         if first:
             record |= {
@@ -176,8 +176,8 @@ def _run(
     test = None
     if first and data.test is not None:
         test = _test(loop, data, folder, log)
-        checkpoint.write_json(folder / RUN, {**record, "test": test})
     if first:
+        checkpoint.write_json(folder / RUN, {**record, "test": test, "state": "finished"})
         shown = data.test
         write_curves(folder)
         write_report(folder, shown.picture if shown else None, shown.names if shown else None)

@@ -16,6 +16,7 @@ from convatlas.data import Arrays, Data, load
 from convatlas.errors import ConvatlasError, UnknownName
 from convatlas.net import ConvNet
 from convatlas.registry import SMALL_PICTURE
+from convatlas.train.feed import NEAR
 from convatlas.train.recipe import Recipe, changed, recipe
 from convatlas.weights.preprocess import Preprocess
 
@@ -110,7 +111,8 @@ def fitting(preprocess: Preprocess, data: Data, side: int, fresh: bool) -> Prepr
 
     made = preprocess.at(side)
     if isinstance(data.train, Arrays):
-        made = replace(made, resize=side)
+        own = data.train.images.shape[-1]  # a little smaller ones get a black border
+        made = replace(made, resize=own if 0 <= side - own <= NEAR else side)
     if fresh or len(preprocess.mean) != data.channels:
         made = replace(made, mean=data.mean, std=data.std, scale=255.0, order="L" if data.channels == 1 else "RGB")
     return made
