@@ -26,7 +26,8 @@ from safetensors.torch import save_file
 import convatlas
 from convatlas import facts, registry, weights
 from convatlas.errors import ConvatlasError, UnknownName
-from convatlas.weights import Source, cache
+from convatlas.weights import Source
+from convatlas.weights.cache import sha256
 from convatlas.weights.convert import keymap
 from convatlas.weights.labels import imagenet
 
@@ -52,7 +53,7 @@ def ids(source: Source) -> str:
 def test_every_source_is_well_formed_and_fits_its_network(source):
     assert source.network in registry.names()
     if source.kind == "shipped":
-        assert cache.sha256(weights.fetch(source)) == source.sha256
+        assert sha256(weights.fetch(source)) == source.sha256
         return
     twins = keymap(registry.module_of(source.network))[source.form]["twins"]
     assert source.network in twins
