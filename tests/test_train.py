@@ -338,3 +338,13 @@ def test_the_lenet_that_ships_reads_digits_right_after_an_install() -> None:
     assert float(right.float().mean()) > 0.85
     record = json.loads((Path(str(facts.FOLDER)) / "trained" / "lenet5_modern.json").read_text())
     assert record["test"]["accuracy"] > 0.99
+
+
+def test_auxiliary_heads_are_trained_with_the_network(tmp_path: Path) -> None:
+    run = train(
+        "googlenet", "digits", recipe="paper", out=tmp_path / "run", values={"epochs": 0.1, "batch": 32, "size": 32}
+    )
+    stored = load_file(run.folder / "checkpoints" / "last" / "model.safetensors")
+    first = load_file(run.folder / "best.safetensors")
+    assert any(".aux." in key for key in stored)
+    assert any(key.startswith("aux.") for key in first)

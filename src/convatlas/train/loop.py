@@ -14,7 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 
 from convatlas.data import Arrays, Data, Files
 from convatlas.errors import ConvatlasError
@@ -64,6 +64,18 @@ class State:
         vars(self).update(state)
 
 
+class _Answers(nn.Module):
+    """What is trained: a network that gives its logits and those of its auxiliary heads, so that several processes see
+    the gradients of both."""
+
+    def __init__(self, net: ConvNet, aux: bool):
+        super().__init__()
+        self.net, self.with_aux = net, aux
+
+    def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        return self.net.with_aux(x) if self.with_aux else (self.net(x), {})
+
+
 class Loop:
     """Trains one network on one data set by one recipe.  ``run`` returns when the last epoch is done.
 
@@ -90,7 +102,8 @@ class Loop:
         self.format = torch.channels_last if recipe.channels_last else torch.contiguous_format
         net.to(memory_format=self.format)
         net.checkpointing = recipe.checkpointing
-        self.net, self.optimizer = accelerator.prepare(net, optimizer(recipe, net))
+        answers = _Answers(net, aux=bool(net.aux) and recipe.aux_weight > 0)
+        self.net, self.optimizer = accelerator.prepare(answers, optimizer(recipe, net))
         self.feed = feed(accelerator.device)
         self.order = Order(len(data.train), batch, seed, accelerator.process_index, accelerator.num_processes)
         self.state = State()
@@ -191,11 +204,7 @@ class Loop:
         self.pending.append((done, figures))
 
     def _loss(self, pictures: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        if self.plain.aux and self.recipe.aux_weight:
-            with self.accelerator.autocast():
-                logits, aux = self.plain.with_aux(pictures)
-        else:
-            logits, aux = self.net(pictures), {}
+        logits, aux = self.net(pictures)
 
         def loss(answer: Tensor) -> Tensor:
             return F.cross_entropy(answer.float(), targets, label_smoothing=self.recipe.smoothing)
