@@ -18,8 +18,7 @@ from convatlas import facts, registry
 from convatlas.claims import DIFFERS, HOLDS, NOT_OURS, ROUNDED, VERDICTS, check, checking, claims, model, problems
 from convatlas.claims.figures import compare, figure
 from convatlas.claims.page import page
-from convatlas.cli import app, main
-from convatlas.cli import claims as verb
+from convatlas.cli import main
 from convatlas.errors import ConvatlasError, UnknownName
 
 TOPICS = """kernels mnist imagenet lenet alexnet zfnet vgg googlenet resnet senet densenet mobilenet efficientnet
@@ -47,8 +46,6 @@ def numbers(name: str) -> object:
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    if "claims" not in [*app]:
-        app.command(verb.claims)
     status = main(["claims", *arguments])
     captured = capsys.readouterr()
     return status, captured.out, captured.err

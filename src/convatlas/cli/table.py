@@ -9,6 +9,7 @@ from typing import Any
 
 from convatlas.cli import output
 from convatlas.cost import Report
+from convatlas.cost.memory import DTYPES
 from convatlas.cost.tables import columns, label, mark, shown, title, totals
 from convatlas.errors import ConvatlasError, UnknownName
 from convatlas.numbers import size
@@ -44,7 +45,7 @@ def print_report(report: Report, *, everything: bool = False, field: bool = Fals
         print_step(report, plain, console)
     if field:
         print_saturated(report, console)
-    values = report.totals["activation_bytes"] // VALUE[report.dtype]
+    values = report.totals["activation_bytes"] // DTYPES[report.dtype]
     console.print(
         "MACs: multiply-adds of convolutions, linear layers and matrix products. Memory: the maps of a forward pass, "
         f"each once, {values:,} values.",
@@ -59,9 +60,6 @@ def print_unknown(report: Report, figure: str, effect: str, console: Any) -> Non
     if kinds:
         words = [f"{op}, {count} times" if count > 1 else op for op, count in kinds.items()]
         console.print(f"No rule for: {'; '.join(words)}. {effect}.")
-
-
-VALUE = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 
 
 def print_step(report: Report, plain: Report | None, console: Any) -> None:
