@@ -22,7 +22,7 @@ GROUPS = {
         "size", "test_size", "test_crop", "crop", "padding", "scale", "ratio", "flip", "shift", "colour", "policy",
         "erase", "mixup", "cutmix",
     ),
-    "Loss and network": ("smoothing", "aux_weight", "dropout", "drop_path"),
+    "Loss and network": ("smoothing", "aux_weight", "dropout", "drop_path", "init"),
     "How it runs": ("precision", "channels_last", "checkpointing"),
 }  # fmt: skip
 

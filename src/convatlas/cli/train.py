@@ -49,10 +49,12 @@ def train(
     network
         A name from `convatlas list`.
     data
-        mnist, fashion_mnist, digits, cifar10, cifar100, folder:PATH (a folder for each class) or imagenet:PATH.
+        mnist, fashion_mnist, digits, cifar10, cifar100, folder:PATH (a folder for each class), npz:PATH (arrays, as
+        MedMNIST has them) or imagenet:PATH.
     recipe
         How: paper, modern, or another that `convatlas recipe list` names. Any value of it can be given as an option:
-        --epochs 5 --learning-rate 0.01 (`convatlas recipe show NETWORK` names them all).
+        --epochs 5 --learning-rate 0.01 (`convatlas recipe show NETWORK` names them all), and so can the network's
+        --attention and --width.
     out
         The run's folder; by default runs/NETWORK-DATA.
     resume
@@ -82,9 +84,9 @@ def train(
     from convatlas.train import resume as go_on
     from convatlas.train import train as begin
     from convatlas.train.loop import RESUME_ME, Stopped
-    from convatlas.train.report import write_report
 
     given = {name.replace("-", "_"): _value(text) for name, text in values.items()}
+    options = {name: given.pop(name) for name in ("attention", "width") if name in given and resume is None}
     if resume is None and (network is None or data is None):
         raise ConvatlasError("which network, on which data? convatlas train lenet5_modern --data mnist")
     if resume is not None and (network is not None or data is not None):
@@ -92,19 +94,19 @@ def train(
     if save_every is not None and save_every < 1:
         raise ConvatlasError(f"--save-every is at least 1, not {save_every}")
     with Watching(quiet) as watch:
-        options = {"device": device, "workers": workers, "save_every": save_every, "watch": watch}
+        running = {"device": device, "workers": workers, "save_every": save_every, "watch": watch}
         try:
             if resume is not None:
-                run = go_on(resume, values=given, **options)
+                run = go_on(resume, values=given, **running)
             else:
                 assert network is not None
                 assert data is not None
                 run = begin(network, data, recipe=recipe, values=given, out=out, seed=seed, weights=weights,
-                            freeze=freeze, bad_images=bad_images, holdout=holdout, **options)  # fmt: skip
+                            freeze=freeze, bad_images=bad_images, holdout=holdout, options=options,
+                            **running)  # fmt: skip
         except Stopped:
             watch.say("stopped, and saved: go on with --resume")
             return RESUME_ME
-    write_report(run.folder)
     if os.environ.get("RANK", "0") != "0":  # another process tells
         return 0
     result = {"folder": str(run.folder), "best": run.best, "test": run.test}

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from convatlas.data import sets
+from convatlas.data import sets, stored
 from convatlas.data.division import TEST_SEED, held_out, how_many
 from convatlas.data.folders import folder
 from convatlas.data.obtain import content, obtain
@@ -26,7 +26,7 @@ def load(
     cache: Path | None = None,
     split: str | None = None,
 ) -> Data:
-    """A data set: mnist, fashion_mnist, digits, cifar10, cifar100, folder:PATH or imagenet:PATH.
+    """A data set: mnist, fashion_mnist, digits, cifar10, cifar100, folder:PATH, npz:PATH or imagenet:PATH.
 
     The validation pictures are held out of the training pictures by ``seed``, of each class in proportion: 5,000, of
     fewer than 50,000 a tenth, or ``holdout``, a number or a part.  The test pictures are the published ones.
@@ -34,6 +34,8 @@ def load(
     folder:PATH: train/CLASS/* with val/ and test/ beside it; if there is one of these, it is the test.  With neither,
     and where CLASS/* are not divided, a tenth is held out to test, the same for every seed, and a tenth to validate.
     imagenet:PATH: as published; val is the test.
+    npz:PATH: arrays in one file, as MedMNIST has them: train_images (N, H, W) or (N, H, W, C) uint8, train_labels, and
+    where they are there val_…, test_… and ``classes``; what is not there is held out as of a folder.
     bad_images: "skip" reads every picture once and leaves the broken ones out; "stop" raises when one is read.
     cache: where published sets are kept, by default where the weights are.
     split: "train", "validation" or "test": only these pictures are wanted, and a folder that is not divided is taken
@@ -51,13 +53,15 @@ def load(
         return _digits(seed, holdout)
     if kind in sets.SETS and not colon:
         return _published(spec, seed, holdout, cache)
-    if kind in ("folder", "imagenet"):
+    if kind in ("folder", "imagenet", "npz"):
         if not where:
-            raise ConvatlasError(f"{spec!r} names no folder; write {kind}:PATH")
+            raise ConvatlasError(f"{spec!r} names no {'file' if kind == 'npz' else 'folder'}; write {kind}:PATH")
+        if kind == "npz":
+            return _stored(spec, Path(where).expanduser(), seed, holdout, split)
         return folder(spec, kind, Path(where).expanduser(), seed, holdout, bad_images, split)
     if Path(spec).expanduser().is_dir():
         raise ConvatlasError(f"{spec} is a folder; write folder:{spec}")
-    raise UnknownName("data set", spec, ["digits", *sets.SETS, "folder:PATH", "imagenet:PATH"])
+    raise UnknownName("data set", spec, ["digits", *sets.SETS, "folder:PATH", "imagenet:PATH", "npz:PATH"])
 
 
 # ---- in memory --------------------------------------------------------------------------------------------
@@ -95,7 +99,7 @@ def _digits(seed: int, holdout: int | float | None) -> Data:
     numbers = np.arange(len(labels))
     rest, kept = numbers[~tested], numbers[tested]
     train, validation = _divided("digits", images[rest], labels[rest], rest, seed, holdout)
-    values = train.images.double() / 255
+    mean, std = _moments(train)
     return Data(
         name="digits",
         spec="digits",
@@ -104,11 +108,69 @@ def _digits(seed: int, holdout: int | float | None) -> Data:
         validation=validation,
         test=_arrays("digits", images[kept], labels[kept], kept),
         channels=1,
-        mean=(round(float(values.mean()), 4),),
-        std=(round(float(values.std(correction=0)), 4),),
+        mean=mean,
+        std=std,
         note="",
         fingerprint=_fingerprint(content({"images": images, "labels": labels, "test": kept}), validation),
     )
+
+
+def _stored(spec: str, path: Path, seed: int, holdout: int | float | None, split: str | None) -> Data:
+    found, classes = stored.read(path)
+    if split is not None and split not in found:
+        raise ConvatlasError(f"no {split} pictures in {path}, only {', '.join(found)}")
+    if split is None and "train" not in found:
+        raise ConvatlasError(f"{path} has no train_images")
+    if split is None and len(set(found["train"][1].tolist())) < 2:
+        raise ConvatlasError(f"{path}: the training pictures are of one class; there is nothing to tell apart")
+    if holdout is not None and "validation" in found:
+        raise ConvatlasError(f"{path} has val_images: nothing is held out of the others")
+    parts = {name: _arrays(f"{path.stem} {name}", *part, np.arange(len(part[1]))) for name, part in found.items()}
+    if split is None and "test" not in parts:
+        tenth = round(len(parts["train"]) / 10)
+        parts["train"], parts["test"] = _parted(parts["train"], tenth, TEST_SEED)
+    if split is None and "validation" not in parts:
+        parts["train"], parts["validation"] = _parted(parts["train"], how_many(len(parts["train"]), holdout), seed)
+    shown = parts["train" if split is None else split]
+    none = Arrays(shown.images[:0], shown.labels[:0], path.stem, np.arange(0))
+    mean, std = _moments(shown)
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, (images, labels) in found.items():
+        arrays |= {f"{name}_images": images, f"{name}_labels": labels}
+    return Data(
+        name=path.stem,
+        spec=spec,
+        classes=classes,
+        train=parts.get("train", none),
+        validation=parts.get("validation", none),
+        test=parts.get("test"),
+        channels=shown.images.shape[1],
+        mean=mean,
+        std=std,
+        note="",
+        fingerprint=_fingerprint(content(arrays), parts.get("validation", none)),
+    )
+
+
+def _moments(split: Arrays) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel, in [0, 1]."""
+    mean, std = [], []
+    for channel in split.images.transpose(0, 1):
+        counts = channel.reshape(-1).bincount(minlength=256).double()
+        values = counts.new_tensor(range(256)) / 255
+        middle = float((counts * values).sum() / counts.sum())
+        mean.append(round(middle, 4))
+        std.append(max(round(float((counts * (values - middle) ** 2).sum() / counts.sum()) ** 0.5, 4), 1e-4))
+    return tuple(mean), tuple(std)
+
+
+def _parted(split: Arrays, count: int, seed: int) -> tuple[Arrays, Arrays]:
+    """What stays, and what is held out."""
+    out = held_out(split.labels.numpy(), count, seed)
+    stays, goes = (
+        Arrays(split.images[mask], split.labels[mask], split.title, split.numbers[mask]) for mask in (~out, out)
+    )
+    return stays, goes
 
 
 def _divided(
@@ -120,9 +182,7 @@ def _divided(
     holdout: int | float | None,
 ) -> tuple[Arrays, Arrays]:
     """Training and validation pictures."""
-    out = held_out(labels, how_many(len(labels), holdout), seed)
-    train, validation = (_arrays(title, images[mask], labels[mask], numbers[mask]) for mask in (~out, out))
-    return train, validation
+    return _parted(_arrays(title, images, labels, numbers), how_many(len(labels), holdout), seed)
 
 
 def _arrays(title: str, images: NDArray[Any], labels: NDArray[Any], numbers: NDArray[Any]) -> Arrays:

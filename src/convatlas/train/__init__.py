@@ -16,7 +16,7 @@ from typing import Any
 _PUBLIC = {
     "Recipe": "convatlas.train.recipe",
     "Run": "convatlas.train.run",
-    "evaluate": "convatlas.train.run",
+    "evaluate": "convatlas.train.evaluation",
     "recipes": "convatlas.train.recipe",
     "resume": "convatlas.train.run",
     "train": "convatlas.train.run",

@@ -89,9 +89,14 @@ class Recipe(BaseModel):
 
     # ---- the loss and the network
     smoothing: float = Field(0.0, ge=0, lt=1)
-    aux_weight: float = Field(0.3, ge=0)
+    aux_weight: float = Field(0.0, ge=0)
+    """Of the auxiliary heads' losses; 0: the network has none."""
     dropout: float | None = Field(None, ge=0, lt=1)
     drop_path: float | None = Field(None, ge=0, lt=1)
+
+    init: Literal["own", "he", "glorot", "gaussian"] = "own"
+    """What convolutions and linear layers begin with.  own: what the network's paper says; he: N(0, 2 / fan_out);
+    glorot: uniform with variance 2 / (fan_in + fan_out); gaussian: N(0, 0.01^2), as AlexNet and VGG."""
 
     # ---- how it runs
     precision: Literal["float32", "bfloat16", "float16"] = "float32"

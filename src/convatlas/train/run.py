@@ -1,11 +1,10 @@
-"""train, resume, evaluate: a run from its request to its report."""
+"""train, resume: a run from its request to its report."""
 
 from __future__ import annotations
 
 import json
 import os
 import resource
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,25 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
-from convatlas.data import Data, load
+from convatlas.data import Data
 from convatlas.errors import ConvatlasError
 from convatlas.net import ConvNet
 from convatlas.train import checkpoint
 from convatlas.train.curves import write_curves
+from convatlas.train.evaluation import RUN, scores
 from convatlas.train.feed import Feed
 from convatlas.train.log import Log
 from convatlas.train.loop import Loop
 from convatlas.train.report import write_report
-from convatlas.train.setup import OPTIMIZERS, Setup, batch_of, build, circumstances
+from convatlas.train.setup import OPTIMIZERS, Setup, accelerator_for, batch_of, build, circumstances, options_of
 from convatlas.weights.preprocess import Preprocess
 
 Watch = Callable[[str, dict[str, Any]], None]
-RUN = "run.json"
 
 
 @dataclass(frozen=True)
@@ -58,25 +55,27 @@ def train(
     save_every: int | None = None,
     bad_images: str = "stop",
     holdout: float | None = None,
+    options: Mapping[str, Any] | None = None,
     watch: Watch | None = None,
 ) -> Run:
     """Train a network; the best on the held-out validation pictures is tested once, at the end.
 
-    data: mnist, fashion_mnist, digits, cifar10, cifar100, folder:PATH or imagenet:PATH.
-    recipe: "paper", "modern" …; values: what differs from it.  freeze: paths of modules that stay as they are.
+    data: mnist, fashion_mnist, digits, cifar10, cifar100, folder:PATH, npz:PATH or imagenet:PATH.
+    recipe: "paper", "modern" …; values: what differs from it.  options: the network's, as
+    ``create`` has them: {"attention": "se", "width": 0.5}.  freeze: paths of modules that stay as they are.
     out: the run's folder; by default runs/NETWORK-DATA.  save_every: steps between checkpoints beside one an epoch.
 
     Raises ConvatlasError where the folder holds a run already, and for whatever does not fit; Stopped where the run
     was asked to stop, and can be resumed.
     """
-    setup = Setup(network, data, recipe, dict(values or {}), seed, weights, tuple(freeze), bad_images, holdout)
+    setup = Setup(network, data, recipe, dict(values or {}), seed, weights, tuple(freeze), bad_images, holdout,
+                  dict(options or {}))  # fmt: skip
     plan = setup.recipe
     folder = Path(out) if out is not None else Path("runs") / f"{network}-{setup.data_name}"
-    accelerator = _accelerator(plan.precision, device)
+    accelerator = accelerator_for(plan.precision, device)
     if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0" and checkpoint.latest(folder) is not None:
         # A worker died, and torchrun starts all of them again with the command that began the run.
-        options: dict[str, Any] = {"device": device, "workers": workers, "save_every": save_every, "watch": watch}
-        return resume(folder, **options)
+        return resume(folder, device=device, workers=workers, save_every=save_every, watch=watch)
     if accelerator.is_main_process and (folder / RUN).exists():
         raise ConvatlasError(f"{folder} holds a run already; resume it (--resume {folder}), or choose another --out")
     accelerator.wait_for_everyone()
@@ -115,18 +114,8 @@ def resume(
         differing.append(f"the data: {stored['data']['counts']} then, {_counts(data)} now, or other pictures")
     if differing:
         raise ConvatlasError(f"a run is resumed as it was begun; changed: {'; '.join(differing)}")
-    accelerator = _accelerator(plan.precision, device)
+    accelerator = accelerator_for(plan.precision, device)
     return _run(setup, data, folder, accelerator, workers, save_every, watch, resumed=True)
-
-
-def _accelerator(precision: str, device: str) -> Accelerator:
-    mixed = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[precision]
-    # Without this, Accelerate does not see that there are other processes where there is no GPU.
-    plain = device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
-    try:
-        return Accelerator(mixed_precision=mixed, cpu=plain)
-    except (RuntimeError, ValueError) as error:
-        raise ConvatlasError(f"{precision} on this device: {str(error).splitlines()[0]}") from None
 
 
 def _run(
@@ -207,110 +196,6 @@ def _test(loop: Loop, data: Data, folder: Path, log: Log) -> dict[str, float]:
     return figures
 
 
-def scores(logits: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
-    """Loss, top-1 and, with more than five classes, top-5 accuracy, each from 0 to 1."""
-    found = {
-        "loss": float(F.cross_entropy(logits, labels)),
-        "accuracy": float((logits.argmax(1) == labels).float().mean()),
-    }
-    if logits.shape[1] > 5:
-        found["top5"] = float((logits.topk(5, 1).indices == labels[:, None]).any(1).float().mean())
-    return found
-
-
-def evaluate(
-    network: str,
-    data: str,
-    *,
-    weights: str = "default",
-    split: str | None = None,
-    size: int | None = None,
-    batch: int = 100,
-    device: str = "auto",
-    workers: int = 2,
-    bad_images: str = "stop",
-) -> dict[str, Any]:
-    """Test a network, or a run's best, on a data set: {"loss", "accuracy", "top5", "pictures", "seconds"}.
-
-    network: a registered name with ``weights`` (an id, a file), or a run's folder, which carries its own.
-    split: "test" by default where there is one; "validation" or "train" otherwise.
-    size: side of the pictures in pixels; by default that of the weights.
-
-    A folder that is not divided into splits is taken whole.  Classes are matched by their names where the network's are
-    known, else by their order.  Raises ConvatlasError where they do not match.
-    """
-    from convatlas import weights as published
-
-    names: tuple[str, ...] = ()
-    own: Setup | None = None
-    if (Path(network) / RUN).exists():
-        net, preprocess, names, own = best_of(Path(network))
-    else:
-        net = published.pretrained(network, weights)
-        preprocess = net.weights.preprocess
-    if own is not None and own.data == data:  # its own pictures, divided as they were
-        opened = own.open()
-    else:
-        opened = load(data, bad_images=bad_images, split=split or "test")
-    chosen = _split(opened, split)
-    order = _matched(opened, names, net.classes)
-    if size is not None:
-        preprocess = preprocess.at(size)
-    accelerator = _accelerator("float32", device)
-    net = net.to(accelerator.device).to(memory_format=torch.channels_last).eval()
-    feed = Feed(Setup("resnet18", data, "modern").recipe, preprocess, accelerator.device, workers)
-    logits, answers = [], []
-    start = time.perf_counter()
-    with torch.no_grad():
-        for pictures, truth in feed.testing(chosen, batch):
-            logits.append(net(pictures.contiguous(memory_format=torch.channels_last)).float().cpu())
-            answers.append(order[truth.cpu()])
-    figures: dict[str, Any] = scores(torch.cat(logits), torch.cat(answers))
-    return {**figures, "pictures": len(chosen), "seconds": time.perf_counter() - start}
-
-
-def _matched(data: Data, names: Sequence[str], classes: int) -> torch.Tensor:
-    """For each class of the data its place among the network's: by name where those are known, else by order."""
-    if names and tuple(names) != tuple(data.classes):
-        strange = [name for name in data.classes if name not in names]
-        if strange:
-            raise ConvatlasError(f"{data.spec} has classes that the network does not know: {', '.join(strange[:5])}")
-        return torch.tensor([list(names).index(name) for name in data.classes])
-    if len(data.classes) != classes:
-        raise ConvatlasError(f"{data.spec} has {len(data.classes)} classes, the network {classes}")
-    return torch.arange(classes)
-
-
-def best_of(folder: Path) -> tuple[ConvNet, Preprocess, tuple[str, ...], Setup]:
-    """A run's best network, its preprocessing, its classes' names, and what it was asked for."""
-    from safetensors.torch import load_file
-
-    stored = json.loads((folder / RUN).read_text(encoding="utf-8"))
-    setup = Setup.from_json(stored["setup"])
-    if not (folder / "best.safetensors").exists():
-        raise ConvatlasError(f"the run in {folder} has no best.safetensors yet")
-    from convatlas import registry
-
-    net = registry.create(setup.network, **stored["options"], initialise=False)
-    net.load_state_dict(load_file(folder / "best.safetensors"))
-    return net, Preprocess(**_tuples(stored["preprocess"])), tuple(stored["classes"]), setup
-
-
-def _tuples(stored: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
-
-
-def _split(data: Data, wanted: str | None) -> Any:
-    splits = {"train": data.train, "validation": data.validation, "test": data.test}
-    if wanted is None:
-        wanted = "test" if data.test is not None else "validation"
-    if splits.get(wanted) is None:
-        raise ConvatlasError(
-            f"{data.spec} has no split {wanted!r}; it has {', '.join(k for k, v in splits.items() if v)}"
-        )
-    return splits[wanted]
-
-
 def _record(
     setup: Setup, data: Data, net: ConvNet, preprocess: Preprocess, batch: int, accelerator: Accelerator
 ) -> dict[str, Any]:
@@ -328,7 +213,7 @@ def _record(
     return {
         "network": setup.network,
         "classes": list(data.classes),
-        "options": {"classes": net.classes, "channels": net.input_size[0], "input_size": net.input_size[1]},
+        "options": options_of(setup, data),
         "data": {"spec": setup.data, "name": data.name, "counts": _counts(data), "note": data.note,
                  "fingerprint": data.fingerprint, "skipped": len(data.skipped)},
         "recipe": plan.model_dump(mode="json"),

@@ -9,9 +9,10 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from convatlas import registry
+from convatlas.blocks.init import gaussian, he, initialiser, xavier
 from convatlas.data import Arrays, Data, load
 from convatlas.errors import ConvatlasError, UnknownName
 from convatlas.net import ConvNet
@@ -20,9 +21,15 @@ from convatlas.train.feed import NEAR
 from convatlas.train.recipe import Recipe, changed, recipe
 from convatlas.weights.preprocess import Preprocess
 
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
 OPTIMIZERS = {"sgd": "momentum", "nesterov": "momentum", "adam": "adam", "adamw": "adam", "lamb": "adam",
               "rmsprop": "rmsprop_momentum", "rmsprop_tf": "rmsprop_momentum"}  # fmt: skip
 """Whose memory a recipe's optimizer takes, among those of the cost passes."""
+
+FILLS = {"he": he("fan_out"), "glorot": xavier, "gaussian": gaussian(0.01)}
+"""What a recipe's ``init`` stands for."""
 
 SPARE = 0.75
 """Part of the free memory that a batch chosen by itself may take."""
@@ -33,6 +40,7 @@ class Setup:
     """A run's request; with the same code and machine it determines every weight.
 
     values: what differs from the recipe.  freeze: paths of modules that are not trained.
+    options: of ``registry.create``: {"attention": "se", "width": 0.5}.
     """
 
     network: str
@@ -44,6 +52,7 @@ class Setup:
     freeze: tuple[str, ...] = ()
     bad_images: str = "stop"
     holdout: float | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def data_name(self) -> str:
@@ -66,6 +75,28 @@ class Setup:
         return load(self.data, seed=self.seed, holdout=self.holdout, bad_images=self.bad_images)
 
 
+def options_of(setup: Setup, data: Data) -> dict[str, Any]:
+    """What ``registry.create`` is told, so that the network fits data and recipe.
+
+    Raises ConvatlasError for an option that the network does not take.
+    """
+    plan, own, has = setup.recipe, registry.card(setup.network), registry.options(setup.network)
+    grey = isinstance(data.train, Arrays) and data.channels == 1
+    options: dict[str, Any] = {"classes": len(data.classes), "dropout": plan.dropout, "drop_path": plan.drop_path}
+    if data.channels != own.channels and (grey or own.channels == 1):
+        options["channels"] = data.channels
+    if isinstance(data.train, Arrays) and data.train.images.shape[-1] < SMALL_PICTURE <= own.input_size:
+        options["input_size"] = plan.size or data.train.images.shape[-1]
+    if "aux" in has:
+        options["aux"] = plan.aux_weight > 0
+    elif setup.values.get("aux_weight"):
+        raise ConvatlasError(f"{setup.network} has no auxiliary heads, and so no aux_weight")
+    options = {name: value for name, value in {**options, **setup.options}.items() if value is not None}
+    if len(data.classes) == own.classes and "classes" not in has:
+        del options["classes"]  # LeNet-5's RBF units are ten, and no other number
+    return options
+
+
 def build(setup: Setup, data: Data) -> tuple[ConvNet, Preprocess]:
     """The network, as it is before the first step, and what makes a picture fit it.
 
@@ -75,23 +106,13 @@ def build(setup: Setup, data: Data) -> tuple[ConvNet, Preprocess]:
 
     from convatlas import weights
 
-    plan = setup.recipe
-    own = registry.card(setup.network)
-    grey = isinstance(data.train, Arrays) and data.channels == 1
-    options: dict[str, Any] = {"classes": len(data.classes), "dropout": plan.dropout, "drop_path": plan.drop_path}
-    if data.channels != own.channels and (grey or own.channels == 1):
-        options["channels"] = data.channels
-    if isinstance(data.train, Arrays) and data.train.images.shape[-1] < SMALL_PICTURE <= own.input_size:
-        options["input_size"] = plan.size or data.train.images.shape[-1]
-    has = registry.options(setup.network)
-    if "aux" in has:
-        options["aux"] = setup.kind == "paper"
-    options = {name: value for name, value in options.items() if value is not None}
-    if len(data.classes) == own.classes and "classes" not in has:
-        del options["classes"]  # LeNet-5's RBF units are ten, and no other number
+    plan, options = setup.recipe, options_of(setup, data)
     torch.manual_seed(setup.seed)
     if setup.weights is None:
-        net = registry.create(setup.network, **options)
+        net = registry.create(setup.network, **options, initialise=False)
+        if plan.init != "own":
+            net.fill = initialiser(conv=FILLS[plan.init], linear=FILLS[plan.init])
+        net.reset_parameters()
         preprocess = Preprocess.for_input(net.input_size[1], net.input_size[0])
     else:
         net = weights.pretrained(setup.network, setup.weights, **options)
@@ -116,6 +137,20 @@ def fitting(preprocess: Preprocess, data: Data, side: int, fresh: bool) -> Prepr
     if fresh or len(preprocess.mean) != data.channels:
         made = replace(made, mean=data.mean, std=data.std, scale=255.0, order="L" if data.channels == 1 else "RGB")
     return made
+
+
+def accelerator_for(precision: str, device: str = "auto") -> Accelerator:
+    """Accelerate's view of this process.  Raises ConvatlasError where the device cannot compute so."""
+    import torch
+    from accelerate import Accelerator
+
+    mixed = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[precision]
+    # Without this, Accelerate does not see that there are other processes where there is no GPU.
+    plain = device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
+    try:
+        return Accelerator(mixed_precision=mixed, cpu=plain)
+    except (RuntimeError, ValueError) as error:
+        raise ConvatlasError(f"{precision} on this device: {str(error).splitlines()[0]}") from None
 
 
 def batch_of(setup: Setup, net: ConvNet, processes: int) -> int:
