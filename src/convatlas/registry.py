@@ -9,10 +9,13 @@ from __future__ import annotations
 import fnmatch
 import importlib
 import inspect
+import json
+import os
 import pkgutil
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convatlas import facts
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
     from convatlas.net import ConvNet
 
 Builder = Callable[..., "ConvNet"]
+
+RUN = "run.json"
+"""What a training run writes into its folder: what it was asked, and what came of it."""
 
 SMALL_PICTURE = 96
 """Below this many pixels, a network meant for 224 gets a stem that does not shrink the picture at once."""
@@ -94,6 +100,26 @@ def create(
     if initialise:
         net.reset_parameters()
     return net
+
+
+def record_of_run(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """What a training run says of itself in its folder; None where the folder holds no run."""
+    path = Path(folder) / RUN
+    if not path.is_file():
+        return None
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return found if {"network", "options"} <= found.keys() else None
+    except (ValueError, AttributeError) as error:
+        raise ConvatlasError(f"{path} is not what a run writes: {error}") from error
+
+
+def of_run(folder: str | os.PathLike[str]) -> ConvNet:
+    """The network that a run trained, its parameters unset."""
+    record = record_of_run(folder)
+    if record is None:
+        raise ConvatlasError(f"no run in {os.fspath(folder)}: it has no {RUN}")
+    return create(record["network"], **record["options"], initialise=False)
 
 
 def names() -> list[str]:

@@ -91,7 +91,7 @@ def train_on_digits(console: Any) -> None:
     had."""
     from convatlas import data
     from convatlas.cli.watching import Watching
-    from convatlas.train import train
+    from convatlas.train import Running, train
 
     name = "mnist"
     try:
@@ -109,7 +109,7 @@ def train_on_digits(console: Any) -> None:
             else:
                 bar(event, figures)
 
-        run = train("lenet5_modern", name, out=Path(folder) / "run", watch=watch)
+        run = train("lenet5_modern", name, out=Path(folder) / "run", running=Running(watch=watch))
     taken = time.perf_counter() - start
     low = min(accuracies)
     curve = "".join(BARS[round(8 * (a - low) / ((max(accuracies) - low) or 1))] for a in accuracies)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from convatlas.cli import output
-from convatlas.errors import ConvatlasError
+from convatlas.errors import ConvatlasError, UnknownName
 
 
 def train(
@@ -24,8 +25,12 @@ def train(
     weights: str | None = None,
     freeze: tuple[str, ...] = (),
     device: str = "auto",
-    workers: output.Whole = 2,
-    save_every: output.Whole | None = None,
+    readers: output.Whole = 2,
+    save_every: str | None = None,
+    tensorboard: Annotated[bool, Parameter(negative=())] = False,
+    launcher: str | None = None,
+    workers: output.Whole | None = None,
+    timeout: float = 600,
     bad_images: str = "stop",
     holdout: float | None = None,
     quiet: Annotated[bool, Parameter(negative=())] = False,
@@ -67,10 +72,19 @@ def train(
         A module that stays as it is: trunk, trunk.stage1; may be given several times.
     device
         auto or cpu.
-    workers
+    readers
         Processes that read pictures from files.
     save_every
-        Also save a checkpoint every so many steps.
+        Also save a checkpoint every so many steps, or minutes: 500, 10min.
+    tensorboard
+        Write the figures for TensorBoard too, into the run's folder.
+    launcher
+        Start the processes that share the run: torchrun, on this machine, or ray, on a Ray cluster (here where there is
+        none). On several machines without Ray: torchrun … -m convatlas train …
+    workers
+        How many processes the launcher starts; by default one for each GPU, or 2.
+    timeout
+        Seconds to wait until all processes are there.
     bad_images
         stop at a picture that cannot be read, or skip it.
     holdout
@@ -81,29 +95,42 @@ def train(
         Print the result as JSON.
     """
     from convatlas.cli.watching import Watching
-    from convatlas.train import resume as go_on
-    from convatlas.train import train as begin
+    from convatlas.train.launch import LAUNCHERS, under_ray, under_torchrun
     from convatlas.train.loop import RESUME_ME, Stopped
+    from convatlas.train.run import begin, folder_of
+    from convatlas.train.run import resume as go_on
+    from convatlas.train.running import Running
+    from convatlas.train.setup import Setup
 
     given = {name.replace("-", "_"): _value(text) for name, text in values.items()}
-    options = {name: given.pop(name) for name in ("attention", "width") if name in given and resume is None}
+    options: dict[str, object] = {
+        name: given.pop(name) for name in ("attention", "width") if name in given and resume is None
+    }
     if resume is None and (network is None or data is None):
         raise ConvatlasError("which network, on which data? convatlas train lenet5_modern --data mnist")
     if resume is not None and (network is not None or data is not None):
         raise ConvatlasError("a run that is resumed knows its network and data; give --resume alone")
-    if save_every is not None and save_every < 1:
-        raise ConvatlasError(f"--save-every is at least 1, not {save_every}")
+    if launcher is not None and launcher not in LAUNCHERS:
+        raise UnknownName("launcher", launcher, LAUNCHERS)
+    if workers is not None and launcher is None:
+        raise ConvatlasError("--workers is for --launcher ray or torchrun; pictures are read by --readers processes")
+    if launcher == "torchrun":
+        return under_torchrun(workers, without(sys.argv[1:], ("--launcher", "--workers")))
+    steps, minutes = _saving(save_every)
     with Watching(quiet) as watch:
-        running = {"device": device, "workers": workers, "save_every": save_every, "watch": watch}
+        running = Running(device, readers, steps, minutes, tensorboard, timeout, watch)
+        setup, folder = None, resume
+        if network is not None and data is not None:
+            setup = Setup(network, data, recipe, given, seed, weights, freeze, bad_images, holdout, options)
+            folder = folder_of(setup, out)
+        assert folder is not None
         try:
-            if resume is not None:
-                run = go_on(resume, values=given, **running)
+            if launcher == "ray":
+                run = under_ray(workers, setup, folder, given, running)
+            elif setup is None:
+                run = go_on(folder, values=given, running=running)
             else:
-                assert network is not None
-                assert data is not None
-                run = begin(network, data, recipe=recipe, values=given, out=out, seed=seed, weights=weights,
-                            freeze=freeze, bad_images=bad_images, holdout=holdout, options=options,
-                            **running)  # fmt: skip
+                run = begin(setup, folder, running)
         except Stopped:
             watch.say("stopped, and saved: go on with --resume")
             return RESUME_ME
@@ -130,7 +157,7 @@ def evaluate(
     size: output.Whole | None = None,
     batch: output.Whole = 100,
     device: str = "auto",
-    workers: output.Whole = 2,
+    readers: output.Whole = 2,
     bad_images: str = "stop",
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
@@ -160,17 +187,18 @@ def evaluate(
         Pictures at once.
     device
         auto or cpu.
-    workers
+    readers
         Processes that read pictures from files.
     bad_images
         stop at a picture that cannot be read, or skip it.
     json
         Print the result as JSON.
     """
+    from convatlas.train import Running
     from convatlas.train import evaluate as test
 
-    found = test(network, data, weights=weights, split=split, size=size, batch=batch, device=device, workers=workers,
-                 bad_images=bad_images)  # fmt: skip
+    found = test(network, data, weights=weights, split=split, size=size, batch=batch, bad_images=bad_images,
+                 running=Running(device, readers))  # fmt: skip
     if json:
         output.print_json(found)
         return
@@ -179,6 +207,33 @@ def evaluate(
         f"accuracy {100 * found['accuracy']:.2f} %{top5}, loss {found['loss']:.4f} on {found['pictures']:,} pictures; "
         f"{found['pictures'] / found['seconds']:.0f} pictures a second"
     )
+
+
+def _saving(text: str | None) -> tuple[int | None, float | None]:
+    """--save-every in steps, or minutes.  Raises ConvatlasError for another."""
+    number, unit = (text or "").removesuffix("min"), (text or "").endswith("min")
+    if text is None:
+        return None, None
+    try:
+        value = float(number) if unit else int(number)
+    except ValueError:
+        value = 0
+    if value <= 0:
+        raise ConvatlasError(f"--save-every is a number of steps, or minutes: 500, 10min; not {text}")
+    return (None, float(value)) if unit else (int(value), None)
+
+
+def without(words: list[str], options: tuple[str, ...]) -> list[str]:
+    """A command line without some options and their values."""
+    kept, skip = [], False
+    for word in words:
+        if skip:
+            skip = False
+        elif word in options:
+            skip = True
+        elif not word.startswith(tuple(f"{option}=" for option in options)):
+            kept.append(word)
+    return kept
 
 
 def _value(text: str) -> object:

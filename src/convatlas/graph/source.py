@@ -1,6 +1,6 @@
 """MODEL on the command line and in the library: from what the user names to a graph.
 
-A registered name | timm:NAME | torchvision:NAME | file.py:Class | a module | a graph.
+A registered name | timm:NAME | torchvision:NAME | file.py:Class | a run's folder | a module | a graph.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from convatlas.errors import ConvatlasError, UnknownName
 from convatlas.graph import atlas
 from convatlas.graph.model import Graph
+from convatlas.registry import of_run, record_of_run
 
 if TYPE_CHECKING:
     from torch import nn
@@ -35,8 +36,11 @@ def graph_of(model: str | Graph | nn.Module, input_size: InputSize = None, batch
         if ":" not in model:
             if model.endswith(".py"):
                 raise ConvatlasError(f"which class of {model}? write {model}:Class")
-            return atlas.load(model)
-        module = _module(model, input_size)
+            if record_of_run(model) is None:
+                return atlas.load(model)
+            module: nn.Module = of_run(model)
+        else:
+            module = _module(model, input_size)
     else:
         module = model
     if isinstance(module, type) or not hasattr(module, "named_modules"):

@@ -16,6 +16,7 @@ from typing import Any
 _PUBLIC = {
     "Recipe": "convatlas.train.recipe",
     "Run": "convatlas.train.run",
+    "Running": "convatlas.train.running",
     "evaluate": "convatlas.train.evaluation",
     "recipes": "convatlas.train.recipe",
     "resume": "convatlas.train.run",

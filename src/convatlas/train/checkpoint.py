@@ -47,12 +47,13 @@ def save(run: Path, step: int, fill: Callable[[Path], object], *, first: bool = 
     wait()
     try:
         fill(beside)
-        for file in beside.rglob("*"):
-            _flush(file)
+        wait()
+        if first:
+            for file in beside.rglob("*"):
+                _flush(file)
     except (OSError, RuntimeError) as error:  # torch tells a full disk as a RuntimeError
         shutil.rmtree(beside, ignore_errors=True)
         raise ConvatlasError(f"the checkpoint cannot be written to {folder}: {error}; the last one is whole") from error
-    wait()
     if first:
         old = latest(run)
         if place.exists():

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
-from convatlas import registry
 from convatlas.data import Data, load
 from convatlas.errors import ConvatlasError
-from convatlas.net import ConvNet
+from convatlas.registry import record_of_run
 from convatlas.train.feed import Feed
-from convatlas.train.setup import Setup, accelerator_for
-from convatlas.weights.preprocess import Preprocess
-
-RUN = "run.json"
-"""What a run says of itself."""
+from convatlas.train.running import PLAINLY, Running, accelerator_for
+from convatlas.train.setup import Setup
+from convatlas.weights import Label, pretrained
 
 
 def scores(logits: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
@@ -42,9 +37,8 @@ def evaluate(
     split: str | None = None,
     size: int | None = None,
     batch: int = 100,
-    device: str = "auto",
-    workers: int = 2,
     bad_images: str = "stop",
+    running: Running = PLAINLY,
 ) -> dict[str, Any]:
     """Test a network, or a run's best, on a data set: {"loss", "accuracy", "top5", "pictures", "seconds"}.
 
@@ -55,26 +49,20 @@ def evaluate(
     A folder that is not divided into splits is taken whole.  Classes are matched by their names where the network's are
     known, else by their order.  Raises ConvatlasError where they do not match.
     """
-    from convatlas import weights as published
-
-    names: tuple[str, ...] = ()
-    own: Setup | None = None
-    if (Path(network) / RUN).exists():
-        net, preprocess, names, own = best_of(Path(network))
-    else:
-        net = published.pretrained(network, weights)
-        preprocess = net.weights.preprocess
+    net = pretrained(network, weights)
+    preprocess, told = net.weights.preprocess, record_of_run(network)
+    own = Setup.from_json(told["setup"]) if told is not None else None
     if own is not None and own.data == data:  # its own pictures, divided as they were
         opened = own.open()
     else:
         opened = load(data, bad_images=bad_images, split=split or "test")
     chosen = _split(opened, split)
-    order = _matched(opened, names, net.classes)
+    order = _matched(opened, net.weights.labels)
     if size is not None:
         preprocess = preprocess.at(size)
-    accelerator = accelerator_for("float32", device)
+    accelerator = accelerator_for("float32", running)
     net = net.to(accelerator.device).to(memory_format=torch.channels_last).eval()
-    feed = Feed(Setup("resnet18", data, "modern").recipe, preprocess, accelerator.device, workers)
+    feed = Feed(Setup("resnet18", data, "modern").recipe, preprocess, accelerator.device, running.readers)
     logits, answers = [], []
     start = time.perf_counter()
     with torch.no_grad():
@@ -85,33 +73,20 @@ def evaluate(
     return {**figures, "pictures": len(chosen), "seconds": time.perf_counter() - start}
 
 
-def _matched(data: Data, names: Sequence[str], classes: int) -> torch.Tensor:
-    """For each class of the data its place among the network's: by name where those are known, else by order."""
-    if names and tuple(names) != tuple(data.classes):
-        strange = [name for name in data.classes if name not in names]
-        if strange:
-            raise ConvatlasError(f"{data.spec} has classes that the network does not know: {', '.join(strange[:5])}")
-        return torch.tensor([list(names).index(name) for name in data.classes])
-    if len(data.classes) != classes:
-        raise ConvatlasError(f"{data.spec} has {len(data.classes)} classes, the network {classes}")
-    return torch.arange(classes)
-
-
-def best_of(folder: Path) -> tuple[ConvNet, Preprocess, tuple[str, ...], Setup]:
-    """A run's best network, its preprocessing, its classes' names, and what it was asked for."""
-    from safetensors.torch import load_file
-
-    stored = json.loads((folder / RUN).read_text(encoding="utf-8"))
-    setup = Setup.from_json(stored["setup"])
-    if not (folder / "best.safetensors").exists():
-        raise ConvatlasError(f"the run in {folder} has no best.safetensors yet")
-    net = registry.create(setup.network, **stored["options"], initialise=False)
-    net.load_state_dict(load_file(folder / "best.safetensors"))
-    return net, Preprocess(**_tuples(stored["preprocess"])), tuple(stored["classes"]), setup
-
-
-def _tuples(stored: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
+def _matched(data: Data, labels: Sequence[Label]) -> torch.Tensor:
+    """For each class of the data its place among the network's: by synset or name, else by order."""
+    known = {label.name: place for place, label in enumerate(labels)}
+    known |= {label.wnid: place for place, label in enumerate(labels) if label.wnid is not None}
+    wanted = data.wnids or data.classes
+    strange = [name for name in wanted if name not in known]
+    if not strange:
+        return torch.tensor([known[name] for name in wanted])
+    if len(wanted) != len(labels):
+        raise ConvatlasError(f"{data.spec} has {len(wanted)} classes, the network {len(labels)}, and not "
+                             f"{', '.join(strange[:5])}")  # fmt: skip
+    if any(not label.name.startswith("class ") for label in labels):
+        raise ConvatlasError(f"{data.spec} has classes that the network does not know: {', '.join(strange[:5])}")
+    return torch.arange(len(labels))
 
 
 def _split(data: Data, wanted: str | None) -> Any:

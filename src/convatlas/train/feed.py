@@ -23,8 +23,8 @@ NEAR = 8
 class Feed:
     """What the loop asks for batches: pictures as float tensors (N, C, H, W), normalised; labels as (N,) int64."""
 
-    def __init__(self, recipe: Recipe, preprocess: Preprocess, device: torch.device, workers: int = 0):
-        self.recipe, self.preprocess, self.device, self.workers = recipe, preprocess, device, workers
+    def __init__(self, recipe: Recipe, preprocess: Preprocess, device: torch.device, readers: int = 0):
+        self.recipe, self.preprocess, self.device, self.readers = recipe, preprocess, device, readers
         shape = (1, -1, 1, 1)
         self._mean = torch.tensor(preprocess.mean, device=device).view(shape) * 255
         self._std = torch.tensor(preprocess.std, device=device).view(shape) * 255
@@ -56,7 +56,7 @@ class Feed:
         loader: DataLoader[Any] = DataLoader(
             pictures,
             batch_sampler=batches,
-            num_workers=self.workers,
+            num_workers=self.readers,
             generator=torch.Generator().manual_seed(0),  # else the loader draws from the network's chance
             pin_memory=self.device.type == "cuda",
             worker_init_fn=_one_thread,

@@ -6,33 +6,51 @@ import json
 from pathlib import Path
 from typing import Any
 
+from convatlas.errors import ConvatlasError
+
 METRICS = "metrics.jsonl"
 
 
 class Log:
     """``metrics.jsonl`` of a run; nothing is written by processes other than the first."""
 
-    def __init__(self, run: Path, first: bool, *, upto: int | None = None):
-        """upto: of a run that is resumed, the steps that are done; later rows are dropped.  None: begin anew."""
-        self._file = None
+    def __init__(self, run: Path, first: bool, *, upto: int | None = None, tensorboard: bool = False):
+        """upto: of a run that is resumed, the steps that are done; later rows are dropped.  None: begin anew.
+
+        tensorboard: write the figures to ``run/tensorboard`` too.  Raises ConvatlasError where that is not installed.
+        """
+        self._file, self._board = None, None
         if not first:
             return
         path = run / METRICS
         kept = [] if upto is None or not path.exists() else [row for row in rows(path) if _before(row, upto)]
         path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
         self._file = path.open("a", encoding="utf-8", buffering=1 << 16)
+        if tensorboard:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                raise ConvatlasError("TensorBoard is not installed: pip install 'convatlas[tensorboard]'") from None
+            self._board = SummaryWriter(run / "tensorboard", purge_step=upto)
 
     def write(self, split: str, epoch: float, step: int, **figures: Any) -> None:
         if self._file is not None:
             self._file.write(json.dumps({"epoch": epoch, "step": step, "split": split, **figures}) + "\n")
+        if self._board is not None:
+            for name, value in figures.items():
+                self._board.add_scalar(f"{name}/{split}" if name != "learning_rate" else name, value, step)
 
     def flush(self) -> None:
         if self._file is not None:
             self._file.flush()
+        if self._board is not None:
+            self._board.flush()
 
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
+        if self._board is not None:
+            self._board.close()
 
 
 def _before(row: dict[str, Any], done: int) -> bool:

@@ -26,6 +26,7 @@ from convatlas.train.mix import mixed_up
 from convatlas.train.order import Order
 from convatlas.train.rate import learning_rate, optimizer
 from convatlas.train.recipe import Recipe
+from convatlas.train.watermark import Watermark
 
 RESUME_ME = 75
 """Exit status of a run that was asked to stop and can be resumed: EX_TEMPFAIL of sysexits.h."""
@@ -94,10 +95,12 @@ class Loop:
         folder: Path,
         accelerator: Accelerator,
         save_every: int | None = None,
+        save_minutes: float | None = None,
         watch: Callable[[str, dict[str, Any]], None] = lambda event, figures: None,
     ):
         self.data, self.recipe, self.batch, self.seed, self.folder = data, recipe, batch, seed, folder
-        self.accelerator, self.save_every, self.watch = accelerator, save_every, watch
+        self.accelerator, self.watch = accelerator, watch
+        self.save_every, self.save_minutes, self.saved = save_every, save_minutes, time.monotonic()
         self.plain = net
         self.format = torch.channels_last if recipe.channels_last else torch.contiguous_format
         net.to(memory_format=self.format)
@@ -114,6 +117,8 @@ class Loop:
         self.every = 1 if accelerator.device.type == "cpu" and self.order.world == 1 else TOGETHER
         self.pending: list[tuple[int, Tensor]] = []
         self.asked: int | None = None
+        self.peak: int | None = None
+        """Most bytes of this process' tensors in the second step that it took."""
 
     # ---- the run ----------------------------------------------------------------------------------------
 
@@ -158,9 +163,14 @@ class Loop:
     def _epoch(self) -> None:
         epoch, steps = self.state.epoch, self.order.steps
         self.net.train()
-        start = time.perf_counter()
-        for pictures, labels in self.feed.training(self.data.train, self.order, epoch, self.state.step):
-            self._step(pictures, labels)
+        start, begun = time.perf_counter(), self.state.step
+        for pictures, labels in self.feed.training(self.data.train, self.order, epoch, begun):
+            if self.peak is None and self.state.step > begun:
+                with Watermark(self._held(pictures, labels)) as watermark:
+                    self._step(pictures, labels)
+                self.peak = watermark.most
+            else:
+                self._step(pictures, labels)
             self.state.step += 1
             self.state.pictures += self.batch
             if len(self.pending) >= self.every or self.state.step == steps:
@@ -175,6 +185,14 @@ class Loop:
         self._gather()
         if self.state.step == steps:
             self.state.epoch, self.state.step = epoch + 1, 0
+
+    def _held(self, *batch: Tensor) -> Iterator[Tensor]:
+        """The tensors that there are before a step: of the network, the optimizer and the batch."""
+        yield from batch
+        yield from self.plain.parameters()
+        yield from self.plain.buffers()
+        for state in self.optimizer.state.values():
+            yield from (value for value in state.values() if isinstance(value, Tensor))
 
     def _step(self, pictures: Tensor, labels: Tensor) -> None:
         recipe, done = self.recipe, self.done
@@ -212,14 +230,18 @@ class Loop:
         return sum((self.recipe.aux_weight * loss(a) for a in aux.values()), loss(logits)), logits
 
     def _gather(self) -> None:
-        """Write down the pending steps' figures; stop at one that is not finite, or where that was asked for."""
+        """Write down the pending steps' figures; stop at one that is not finite, or where that was asked for.
+
+        Whether any process was asked to stop, or a checkpoint is due by the clock, all learn with the figures.
+        """
         if not self.pending:
             return
-        asked = torch.tensor([0.0 if self.asked is None else 1.0, 0.0], device=self.pending[0][1].device)
+        due = self.save_minutes is not None and time.monotonic() - self.saved > 60 * self.save_minutes
+        asked = torch.tensor([float(self.asked is not None), float(due)], device=self.pending[0][1].device)
         stacked = torch.stack([*[figures for _, figures in self.pending], asked])
         if self.order.world > 1:
             stacked = self.accelerator.reduce(stacked, "mean")
-        *rows, (stop, _) = stacked.tolist()
+        *rows, (stop, due) = stacked.tolist()
         for (step, _), (loss, accuracy) in zip(self.pending, rows):
             rate = learning_rate(self.recipe, self.batch, step, self.order.steps)
             self.log.write("train", round(step / self.order.steps, 6), step,
@@ -234,9 +256,9 @@ class Loop:
         self.pending = []
         rate = self.state.pictures / self.state.seconds if self.state.seconds else 0.0
         self.watch("step", {"step": self.done, "loss": rows[-1][0], "accuracy": rows[-1][1], "images_per_second": rate})
-        if stop:
+        if stop or (due and self.state.step < self.order.steps):  # at an epoch's end one is saved anyhow
             self.save()
-            self.log.flush()
+        if stop:
             raise Stopped
 
     # ---- validation and the best ------------------------------------------------------------------------
@@ -284,6 +306,7 @@ class Loop:
     def save(self) -> None:
         """Save all that exact resumption needs; the figures up to here first."""
         self.log.flush()
+        self.saved = time.monotonic()
         checkpoint.save(
             self.folder,
             self.done,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,17 +18,17 @@ from accelerate.utils import set_seed
 from convatlas.data import Data
 from convatlas.errors import ConvatlasError
 from convatlas.net import ConvNet
+from convatlas.registry import RUN
 from convatlas.train import checkpoint
 from convatlas.train.curves import write_curves
-from convatlas.train.evaluation import RUN, scores
+from convatlas.train.evaluation import scores
 from convatlas.train.feed import Feed
 from convatlas.train.log import Log
 from convatlas.train.loop import Loop
 from convatlas.train.report import write_report
-from convatlas.train.setup import OPTIMIZERS, Setup, accelerator_for, batch_of, build, circumstances, options_of
+from convatlas.train.running import PLAINLY, Running, accelerator_for
+from convatlas.train.setup import OPTIMIZERS, Setup, batch_of, build, circumstances, options_of
 from convatlas.weights.preprocess import Preprocess
-
-Watch = Callable[[str, dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -46,51 +46,55 @@ def train(
     *,
     recipe: str = "modern",
     values: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     seed: int = 0,
     weights: str | None = None,
     freeze: Sequence[str] = (),
-    device: str = "auto",
-    workers: int = 2,
-    save_every: int | None = None,
     bad_images: str = "stop",
     holdout: float | None = None,
-    options: Mapping[str, Any] | None = None,
-    watch: Watch | None = None,
+    running: Running = PLAINLY,
 ) -> Run:
     """Train a network; the best on the held-out validation pictures is tested once, at the end.
 
     data: mnist, fashion_mnist, digits, cifar10, cifar100, folder:PATH, npz:PATH or imagenet:PATH.
-    recipe: "paper", "modern" …; values: what differs from it.  options: the network's, as
-    ``create`` has them: {"attention": "se", "width": 0.5}.  freeze: paths of modules that stay as they are.
-    out: the run's folder; by default runs/NETWORK-DATA.  save_every: steps between checkpoints beside one an epoch.
+    recipe: "paper", "modern" …; values: what differs from it.  options: the network's, as ``create`` has them:
+    {"attention": "se", "width": 0.5}.  freeze: paths of modules that stay as they are.
+    out: the run's folder; by default runs/NETWORK-DATA.  running: how it is run, which changes nothing that is learned.
 
     Raises ConvatlasError where the folder holds a run already, and for whatever does not fit; Stopped where the run
     was asked to stop, and can be resumed.
     """
     setup = Setup(network, data, recipe, dict(values or {}), seed, weights, tuple(freeze), bad_images, holdout,
                   dict(options or {}))  # fmt: skip
-    plan = setup.recipe
-    folder = Path(out) if out is not None else Path("runs") / f"{network}-{setup.data_name}"
-    accelerator = accelerator_for(plan.precision, device)
+    return begin(setup, folder_of(setup, out), running)
+
+
+def folder_of(setup: Setup, out: str | Path | None) -> Path:
+    """Where a run is kept: ``out``, by default runs/NETWORK-DATA."""
+    return Path(out) if out is not None else Path("runs") / f"{setup.network}-{setup.data_name}"
+
+
+def begin(setup: Setup, folder: Path, running: Running = PLAINLY) -> Run:
+    """``train``, of a request."""
+    precision = setup.recipe.precision
     if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0" and checkpoint.latest(folder) is not None:
         # A worker died, and torchrun starts all of them again with the command that began the run.
-        return resume(folder, device=device, workers=workers, save_every=save_every, watch=watch)
-    if accelerator.is_main_process and (folder / RUN).exists():
-        raise ConvatlasError(f"{folder} holds a run already; resume it (--resume {folder}), or choose another --out")
+        return resume(folder, running=running)
+    accelerator = accelerator_for(precision, running)
+    if accelerator.is_main_process:
+        refuse_a_second(folder)
     accelerator.wait_for_everyone()
-    return _run(setup, setup.open(), folder, accelerator, workers, save_every, watch, resumed=False)
+    return _run(setup, setup.open(), folder, accelerator, running, resumed=False)
 
 
-def resume(
-    folder: str | Path,
-    *,
-    values: Mapping[str, Any] | None = None,
-    device: str = "auto",
-    workers: int = 2,
-    save_every: int | None = None,
-    watch: Watch | None = None,
-) -> Run:
+def refuse_a_second(folder: Path) -> None:
+    """Raises ConvatlasError where the folder holds a run."""
+    if (folder / RUN).exists():
+        raise ConvatlasError(f"{folder} holds a run already; resume it (--resume {folder}), or choose another --out")
+
+
+def resume(folder: str | Path, *, values: Mapping[str, Any] | None = None, running: Running = PLAINLY) -> Run:
     """Go on with a run that was stopped or killed, as if it never had been.
 
     Raises ConvatlasError where there is none, or where recipe or data are no longer what they were.
@@ -109,70 +113,73 @@ def resume(
     for key, value in (values or {}).items():
         if str(now.get(key)) != str(value):
             differing.append(f"{key}: {now.get(key)} then, {value} now")
+    accelerator = accelerator_for(plan.precision, running)
     data = setup.open()
     if data.fingerprint != stored["data"]["fingerprint"]:
         differing.append(f"the data: {stored['data']['counts']} then, {_counts(data)} now, or other pictures")
     if differing:
         raise ConvatlasError(f"a run is resumed as it was begun; changed: {'; '.join(differing)}")
-    accelerator = accelerator_for(plan.precision, device)
-    return _run(setup, data, folder, accelerator, workers, save_every, watch, resumed=True)
+    return _run(setup, data, folder, accelerator, running, resumed=True)
 
 
-def _run(
-    setup: Setup,
-    data: Data,
-    folder: Path,
-    accelerator: Accelerator,
-    workers: int,
-    save_every: int | None,
-    watch: Watch | None,
-    *,
-    resumed: bool,
-) -> Run:
-    before = _process_peak()
+def finished(folder: Path) -> Run:
+    """The run that a folder holds."""
+    stored = json.loads((folder / RUN).read_text(encoding="utf-8"))
+    return Run(folder, stored["best"], stored.get("test"))
+
+
+def _run(setup: Setup, data: Data, folder: Path, accelerator: Accelerator, running: Running, *, resumed: bool) -> Run:
     net, preprocess = build(setup, data)
-    plan = setup.recipe
+    plan, first = setup.recipe, accelerator.is_main_process
     batch = batch_of(setup, net, accelerator.num_processes)
-    record = _record(setup, data, net, preprocess, batch, accelerator) if accelerator.is_main_process else {}
-    first = accelerator.is_main_process
+    record = _record(setup, data, net, preprocess, batch, accelerator) if first else {}
     if first:
         folder.mkdir(parents=True, exist_ok=True)
         checkpoint.write_json(folder / RUN, {**record, "state": "running"})
     set_seed(setup.seed + accelerator.process_index)  # dropout differs between processes
     loop = Loop(
-        net, data, lambda chosen: Feed(plan, preprocess, chosen, workers), plan, batch=batch, seed=setup.seed,
-        folder=folder, accelerator=accelerator, save_every=save_every, watch=(watch if first else None) or _nobody,
+        net, data, lambda chosen: Feed(plan, preprocess, chosen, running.readers), plan, batch=batch, seed=setup.seed,
+        folder=folder, accelerator=accelerator, save_every=running.save_every, save_minutes=running.save_minutes,
+        watch=(running.watch if first else None) or _nobody,
     )  # fmt: skip
     went_on = resumed and loop.resume()
-    log = Log(folder, first, upto=loop.done if went_on else None)
+    log = Log(folder, first, upto=loop.done if went_on else None, tensorboard=running.tensorboard)
     state = "stopped"
     try:
         loop.run(log)
         state = "trained"  # and not yet tested: a run that is killed here can be resumed
     finally:
-        if first:
-            record |= {
-                "state": state,
-                "best": loop.state.best,
-                "seconds": loop.state.seconds,
-                "images_per_second": loop.state.pictures / loop.state.seconds if loop.state.seconds else None,
-                "process_peak_bytes": _process_peak(),
-                "measured_peak_bytes": _process_peak() - before,
-                "training_macs": record["macs_per_picture"] * 3 * loop.state.pictures,
-            }
-            checkpoint.write_json(folder / RUN, record)
         log.flush()
+        if first:
+            record |= {"state": state, **_cost(loop, record)}
+            checkpoint.write_json(folder / RUN, record)
+        if first and state == "stopped":
+            write_curves(folder)
+            write_report(folder)
     test = None
     if first and data.test is not None:
         test = _test(loop, data, folder, log)
+    log.close()
     if first:
         checkpoint.write_json(folder / RUN, {**record, "test": test, "state": "finished"})
         shown = data.test
         write_curves(folder)
         write_report(folder, shown.picture if shown else None, shown.names if shown else None)
-    log.close()
     accelerator.wait_for_everyone()
     return Run(folder, loop.state.best, test)
+
+
+def _cost(loop: Loop, record: Mapping[str, Any]) -> dict[str, Any]:
+    """What the run has cost up to now."""
+    state = loop.state
+    return {
+        "best": state.best,
+        "seconds": state.seconds,
+        "images_per_second": state.pictures / state.seconds if state.seconds else None,
+        "measured_peak_bytes": loop.peak,
+        "process_peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "training_macs": record["macs_per_picture"] * 3 * state.pictures,
+    }
 
 
 def _test(loop: Loop, data: Data, folder: Path, log: Log) -> dict[str, float]:
@@ -235,11 +242,6 @@ def _record(
 def _counts(data: Data) -> dict[str, int]:
     return {"train": len(data.train), "validation": len(data.validation),
             "test": 0 if data.test is None else len(data.test)}  # fmt: skip
-
-
-def _process_peak() -> int:
-    """The most memory that this process has taken, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _nobody(event: str, figures: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from convatlas import registry
 from convatlas.blocks.init import gaussian, he, initialiser, xavier
@@ -20,9 +20,6 @@ from convatlas.registry import SMALL_PICTURE
 from convatlas.train.feed import NEAR
 from convatlas.train.recipe import Recipe, changed, recipe
 from convatlas.weights.preprocess import Preprocess
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
 
 OPTIMIZERS = {"sgd": "momentum", "nesterov": "momentum", "adam": "adam", "adamw": "adam", "lamb": "adam",
               "rmsprop": "rmsprop_momentum", "rmsprop_tf": "rmsprop_momentum"}  # fmt: skip
@@ -137,20 +134,6 @@ def fitting(preprocess: Preprocess, data: Data, side: int, fresh: bool) -> Prepr
     if fresh or len(preprocess.mean) != data.channels:
         made = replace(made, mean=data.mean, std=data.std, scale=255.0, order="L" if data.channels == 1 else "RGB")
     return made
-
-
-def accelerator_for(precision: str, device: str = "auto") -> Accelerator:
-    """Accelerate's view of this process.  Raises ConvatlasError where the device cannot compute so."""
-    import torch
-    from accelerate import Accelerator
-
-    mixed = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[precision]
-    # Without this, Accelerate does not see that there are other processes where there is no GPU.
-    plain = device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
-    try:
-        return Accelerator(mixed_precision=mixed, cpu=plain)
-    except (RuntimeError, ValueError) as error:
-        raise ConvatlasError(f"{precision} on this device: {str(error).splitlines()[0]}") from None
 
 
 def batch_of(setup: Setup, net: ConvNet, processes: int) -> int:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from convatlas import facts, registry
 from convatlas.errors import ConvatlasError
+from convatlas.registry import of_run, record_of_run
 from convatlas.weights.cache import fetch
 from convatlas.weights.checkpoint import read
 from convatlas.weights.convert import convert, first_layer, is_classifier
 from convatlas.weights.labels import Label, named
 from convatlas.weights.preprocess import Preprocess
-from convatlas.weights.source import Source, find, sources
+from convatlas.weights.source import BEST, Source, find, sources
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,12 +54,17 @@ def pretrained(
 ) -> ConvNet:
     """A network with published weights, or a file's, in evaluation mode; ``net.weights`` says what they are.
 
-    weights: "default", the id of one of ``sources(name)``, or a file.
+    name: a registered name, or the folder of a training run, whose best weights are loaded.
+    weights: "default", the id of one of ``sources(name)``, a file, or a run's folder.
     classes, channels: another number than the weights have gives a fresh classifier, an adapted first layer.
     The other options are those of ``create``.
 
     Raises ConvatlasError for weights that do not fit, cannot be fetched, or are not what was published.
     """
+    if record_of_run(name) is not None:
+        net = of_run(name)
+        load(net, Path(name) / BEST)
+        return net.eval()
     source = find(name, weights)
     state = convert(name, read(fetch(source)), source.form)
     net = registry.create(
@@ -156,6 +163,9 @@ def _is_small(net: ConvNet) -> bool:
 def _travelling(net: ConvNet, source: Source, notes: list[str]) -> Weights:
     channels, size = net.input_size[0], net.input_size[1]
     preprocess = source.preprocess
+    told = record_of_run(Path(source.where).parent) if source.kind == "file" else None
+    if told is not None and told["network"] == net.name:
+        return _as_told(net, source, told, notes)
     if source.kind == "file":
         preprocess = _assumed(net.name, size)
         notes = [*notes, "a file says nothing of its preprocessing; that of the usual weights is assumed"]
@@ -166,6 +176,19 @@ def _travelling(net: ConvNet, source: Source, notes: list[str]) -> Weights:
     if size != facts.index().get(net.name, {}).get("input_size", size):
         preprocess = preprocess.at(size)
     return Weights(source, named(source.labels, net.classes), preprocess, tuple(notes))
+
+
+def _as_told(net: ConvNet, source: Source, told: dict[str, Any], notes: list[str]) -> Weights:
+    """Of weights that a run trained, which says what it was trained on."""
+    lists: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in told["preprocess"].items()
+    }
+    preprocess, classes = Preprocess(**lists), tuple(told["classes"])
+    side = told["options"].get("input_size", net.input_size[1])
+    notes = [note for note in notes if not (side == net.input_size[1] and note.startswith("built for"))]
+    labels = tuple(map(Label, classes)) if len(classes) == net.classes else named(None, net.classes)
+    source = replace(source, classes=net.classes, labels=None, preprocess=preprocess)
+    return Weights(source, labels, preprocess, tuple(notes))
 
 
 def _assumed(name: str, size: int) -> Preprocess:

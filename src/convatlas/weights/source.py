@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from convatlas import facts
 from convatlas.errors import ConvatlasError, UnknownName
+from convatlas.registry import record_of_run
 from convatlas.weights.preprocess import Preprocess
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".th", ".ckpt", ".bin", ".pkl", ".tar")
@@ -67,8 +68,13 @@ def sources(name: str) -> tuple[Source, ...]:
     return _sources(name)
 
 
+BEST = "best.safetensors"
+"""A run's weights, the best in validation."""
+
+
 def find(name: str, source: str | os.PathLike[str] = "default") -> Source:
-    """One source of weights of a network: "default", the id of one of its ``sources``, or a file's path.
+    """One source of weights of a network: "default", the id of one of its ``sources``, or the path of a file
+    or of a run's folder.
 
     Raises UnknownName for an id that does not exist, ConvatlasError where there are no weights or no such file.
     """
@@ -80,6 +86,8 @@ def find(name: str, source: str | os.PathLike[str] = "default") -> Source:
     path = Path(text).expanduser()
     if path.is_file():
         return Source(name, path.name, "file", str(path), path.name, classes=0, labels=None, data="")
+    if path.is_dir() and record_of_run(path) is not None:
+        return find(name, path / BEST)
     if path.is_dir():
         raise ConvatlasError(f"{path} is a folder, not a file of weights")
     if path.suffix.lower() in SUFFIXES or os.sep in text:

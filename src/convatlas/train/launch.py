@@ -1,0 +1,84 @@
+"""Starting the processes that share a run: torchrun on one machine, Ray Train on a cluster."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from convatlas.errors import ConvatlasError
+from convatlas.train import checkpoint
+from convatlas.train.run import Run, begin, finished, refuse_a_second, resume
+from convatlas.train.running import Running
+from convatlas.train.setup import Setup
+
+LAUNCHERS = ("torchrun", "ray")
+RESTARTS = 3
+"""So many times the processes are started again, from the last checkpoint, when one of them has died."""
+
+
+def processes(wanted: int | None) -> int:
+    """How many: as wanted, else one for each GPU, or two.  Raises ConvatlasError below one."""
+    import torch
+
+    if wanted is not None and wanted < 1:
+        raise ConvatlasError(f"--workers is at least 1, not {wanted}")
+    return wanted or torch.cuda.device_count() or 2
+
+
+def under_torchrun(workers: int | None, words: Sequence[str]) -> int:
+    """The command line ``words`` by several processes of this machine; torchrun's exit status."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--max-restarts", str(RESTARTS)]
+    command = [*launcher, "--nproc-per-node", str(processes(workers)), "-m", "convatlas", *words]
+    environment = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes(workers))), **os.environ}
+    return subprocess.run(command, env=environment, check=False).returncode
+
+
+def under_ray(
+    workers: int | None, setup: Setup | None, folder: Path, values: Mapping[str, Any], running: Running
+) -> Run:
+    """A run by Ray Train's workers; setup: None to resume the one in the folder, which all workers must see.
+
+    Raises ConvatlasError where Ray is not installed, or where the workers fail again and again.
+    """
+    try:
+        from ray.train import FailureConfig, RunConfig, ScalingConfig
+        from ray.train.torch import TorchConfig, TorchTrainer
+    except ImportError:
+        raise ConvatlasError("Ray is not installed: pip install 'convatlas[ray]'") from None
+    import torch
+
+    folder = folder.absolute()
+    if setup is not None:
+        refuse_a_second(folder)
+    gpu = running.device != "cpu" and torch.cuda.is_available()
+    spoken = replace(running, watch=None)  # a progress bar does not travel
+    trainer = TorchTrainer(
+        _share,
+        train_loop_config={"setup": setup, "folder": folder, "values": dict(values), "running": spoken},
+        scaling_config=ScalingConfig(num_workers=processes(workers), use_gpu=gpu),
+        torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
+        run_config=RunConfig(
+            name=folder.name,
+            storage_path=str(folder / "ray"),
+            failure_config=FailureConfig(max_failures=RESTARTS),
+        ),
+    )
+    try:
+        trainer.fit()
+    except Exception as error:
+        raise ConvatlasError(f"the workers failed: {str(error).strip().splitlines()[-1]}") from error
+    return finished(folder)
+
+
+def _share(config: Mapping[str, Any]) -> None:
+    """One worker's part."""
+    setup, folder, running = config["setup"], config["folder"], config["running"]
+    if setup is None or checkpoint.latest(folder) is not None:
+        resume(folder, values=config["values"] if setup is None else None, running=running)
+    else:
+        begin(setup, folder, running)

@@ -1,0 +1,110 @@
+"""How a run is run, which changes nothing that is learned: device, readers, checkpoints, who watches; and how the
+processes that share it meet."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from convatlas.errors import ConvatlasError
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+Watch = Callable[[str, dict[str, Any]], None]
+"""Told of ("begin" | "step" | "epoch", figures)."""
+
+PORT = "29500"
+"""Where processes meet unless MASTER_PORT says otherwise: torch's own."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """device: "auto", or "cpu".  readers: processes that read pictures from files.
+    save_every, save_minutes: checkpoints beside one an epoch, every so many steps or minutes.
+    tensorboard: write the figures for TensorBoard too.  timeout: seconds to wait for the processes that share the run.
+    """
+
+    device: str = "auto"
+    readers: int = 2
+    save_every: int | None = None
+    save_minutes: float | None = None
+    tensorboard: bool = False
+    timeout: float = 600
+    watch: Watch | None = None
+
+
+PLAINLY = Running()
+
+
+def accelerator_for(precision: str, running: Running = PLAINLY) -> Accelerator:
+    """Accelerate's view of this process, when all that share the run have met.
+
+    Raises ConvatlasError where the device cannot compute so, or where processes are missing.
+    """
+    import torch
+    from accelerate import Accelerator
+
+    mixed = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[precision]
+    # Without this, Accelerate does not see that there are other processes where there is no GPU.
+    plain = running.device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
+    meet(running.timeout, "gloo" if plain else "nccl")
+    try:
+        return Accelerator(mixed_precision=mixed, cpu=plain)
+    except (RuntimeError, ValueError) as error:
+        raise ConvatlasError(f"{precision} on this device: {str(error).splitlines()[0]}") from None
+
+
+def meet(timeout: float, backend: str) -> None:
+    """Join the processes that RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT tell of, if they tell of more than one.
+
+    Raises ConvatlasError where the port is taken, or where some are missing after ``timeout`` seconds: it names them.
+    """
+    import torch.distributed as dist
+
+    world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    if world == 1 or dist.is_initialized():
+        return
+    host, port = os.environ.get("MASTER_ADDR", "127.0.0.1"), os.environ.get("MASTER_PORT", PORT)
+    launched = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"  # torchrun has a store of its own
+    try:
+        store: Any = dist.TCPStore(host, int(port), world, rank == 0 and not launched, timedelta(seconds=timeout),
+                                   wait_for_workers=False)  # fmt: skip
+    except (RuntimeError, ValueError) as error:
+        if "EADDRINUSE" in str(error) or "address already in use" in str(error).lower():
+            raise ConvatlasError(f"port {port} is in use on {socket.gethostname()}; choose another MASTER_PORT "
+                                 "(torchrun --master-port)") from None  # fmt: skip
+        raise ConvatlasError(f"rank {rank} of {world} on {socket.gethostname()} found nobody at {host}:{port} within "
+                             f"{timeout:g} s: rank 0 is missing") from None  # fmt: skip
+    store = dist.PrefixStore(f"convatlas/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    _arrived(store, rank, world, timeout)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world)
+
+
+def _arrived(store: Any, rank: int, world: int, timeout: float) -> None:
+    """Wait until every rank has said that it is there."""
+    import torch.distributed as dist
+
+    store.set(f"here/{rank}", socket.gethostname())
+    waited = time.monotonic() + timeout
+    missing = list(range(world))
+    while missing and time.monotonic() < waited:
+        missing = [other for other in missing if not store.check([f"here/{other}"])]
+        if missing:
+            time.sleep(0.05)
+    if missing:
+        here = {other: store.get(f"here/{other}").decode() for other in range(world) if other not in missing}
+        hosts = ", ".join(f"{other} on {host}" for other, host in here.items())
+        raise ConvatlasError(f"{len(here)} of {world} processes arrived within {timeout:g} s (rank {hosts}); missing: "
+                             f"rank {', '.join(map(str, missing))}")  # fmt: skip
+    if rank == 0:
+        store.set("met", "yes")
+    try:
+        store.wait(["met"], timedelta(seconds=timeout))
+    except dist.DistError:
+        raise ConvatlasError(f"rank 0 left before all {world} processes met") from None
