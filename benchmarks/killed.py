@@ -1,8 +1,8 @@
-"""Kill -9 at a random moment, resume, compare: python -m benchmarks.killed [--times 20] [--processes 2]
+"""Kill -9 at a random moment, resume, compare: python -m benchmarks.killed [--times 20] [--launcher torchrun|ray]
 
 A network with batch norm and dropout trains on scikit-learn's digits, once undisturbed and then again and again, each
 time killed at a random moment of its run and resumed; final weights and figures must be the undisturbed run's, bit for
-bit.  With --processes 2 both under torchrun, of whose workers one is killed; torchrun starts them again.
+bit.  With a launcher two processes share the run, one of which is killed; the launcher starts both again.
 """
 
 from __future__ import annotations
@@ -24,22 +24,13 @@ RESULTS = Path(__file__).parent / "results"
 RUN = (
     "mobilenet_v3_small_x1_0 --data digits --size 16 --epochs 3 --batch 64 --dropout 0.2 --save-every 7 --quiet".split()
 )
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+WORKERS = {"torchrun": "convatlas train .*--quiet", "ray": "ray::RayTrainWorker"}
 
 
-def command(folder: Path, processes: int) -> list[str]:
-    start = [sys.executable, "-m"]
-    if processes > 1:
-        start += [
-            "torch.distributed.run",
-            "--standalone",
-            "--max-restarts",
-            "3",
-            "--nproc-per-node",
-            str(processes),
-            "-m",
-        ]
-    return [*start, "convatlas", "train", *RUN, "--out", str(folder)]
+def command(folder: Path, launcher: str | None) -> list[str]:
+    shared = ["--launcher", launcher, "--workers", "2"] if launcher else []
+    return [sys.executable, "-m", "convatlas", "train", *RUN, "--out", str(folder), *shared]
 
 
 def state(folder: Path) -> tuple[dict[str, bytes], list[dict[str, float]]]:
@@ -57,52 +48,73 @@ def begun(folder: Path) -> bool:
     return (folder / "checkpoints" / "last").exists()
 
 
-def killed(folder: Path, seconds: float, processes: int) -> str:
+def workers(folder: Path, launcher: str) -> list[int]:
+    """The processes that share the run: of torchrun's those with a rank."""
+    found = subprocess.run(["pgrep", "-f", WORKERS[launcher]], capture_output=True, text=True, check=False)
+    pids = [int(word) for word in found.stdout.split()]
+    if launcher == "ray":
+        return pids
+    return [pid for pid in pids if _says(pid, "environ", "LOCAL_RANK=") and _says(pid, "cmdline", str(folder))]
+
+
+def _says(pid: int, file: str, word: str) -> bool:
+    try:
+        return word.encode() in Path(f"/proc/{pid}/{file}").read_bytes()
+    except OSError:
+        return False
+
+
+def killed(folder: Path, seconds: float, launcher: str | None) -> str:
     """Run, kill after so many seconds of training, resume; where it was killed."""
-    running = subprocess.Popen(command(folder, processes), env=ENVIRONMENT, stderr=subprocess.DEVNULL)
+    running = subprocess.Popen(
+        command(folder, launcher), env=ENVIRONMENT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
     while not begun(folder) and running.poll() is None:
         time.sleep(0.02)
     time.sleep(seconds)
     last = folder / "checkpoints" / "last"
     where = os.readlink(last) if last.is_symlink() else "before the first step"
-    if processes == 1:
+    if launcher is None:
         running.kill()
         running.wait()
         if json.loads((folder / "run.json").read_text())["state"] != "finished":
             again = [sys.executable, "-m", "convatlas", "train", "--resume", str(folder), "--quiet"]
             subprocess.run(again, check=True, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
         return where
-    workers = subprocess.run(
-        ["pgrep", "-P", str(running.pid)], capture_output=True, text=True, check=False
-    ).stdout.split()
-    if workers:
-        os.kill(int(random.choice(workers)), signal.SIGKILL)
+    there = workers(folder, launcher)
+    if there:
+        os.kill(random.choice(there), signal.SIGKILL)
     running.wait()
-    return where
+    return where if there else f"{where}, when nobody was left to kill"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--times", type=int, default=20)
-    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--launcher", choices=WORKERS)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     chance = random.Random(arguments.seed)
-    lines = [describe(), "", f"{' '.join(RUN)}, {arguments.processes} process(es)"]
+    shared = f"two processes by {arguments.launcher}" if arguments.launcher else "one process"
+    lines = [describe(), "", f"{' '.join(RUN)}, {shared}"]
     with tempfile.TemporaryDirectory() as scratch:
         whole = Path(scratch) / "whole"
-        running = subprocess.Popen(command(whole, arguments.processes), env=ENVIRONMENT, stderr=subprocess.DEVNULL)
+        running = subprocess.Popen(
+            command(whole, arguments.launcher), env=ENVIRONMENT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
         while not begun(whole):
             time.sleep(0.02)
         start = time.perf_counter()
+        while json.loads((whole / "run.json").read_text())["state"] == "running":
+            time.sleep(0.02)
+        length = time.perf_counter() - start  # of the training, without what the launcher does afterwards
         assert running.wait() == 0
-        length = time.perf_counter() - start
         expected = state(whole)
         equal = 0
         for number in range(arguments.times):
             folder = Path(scratch) / f"run{number}"
             seconds = chance.uniform(0, length)
-            where = killed(folder, seconds, arguments.processes)
+            where = killed(folder, seconds, arguments.launcher)
             same = state(folder) == expected
             equal += same
             line = f"killed {seconds:5.2f} s into {length:.2f} s, at {where}: {'identical' if same else 'DIFFERENT'}"
@@ -110,7 +122,7 @@ def main() -> None:
             print(line, flush=True)
     lines.append(f"{equal} of {arguments.times} bit-identical to the undisturbed run")
     print(lines[-1])
-    name = "killed.txt" if arguments.processes == 1 else f"killed_{arguments.processes}.txt"
+    name = f"killed_{arguments.launcher}.txt" if arguments.launcher else "killed.txt"
     (RESULTS / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

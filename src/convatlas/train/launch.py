@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -77,6 +78,7 @@ def under_ray(
 
 def _share(config: Mapping[str, Any]) -> None:
     """One worker's part."""
+    logging.getLogger("accelerate").setLevel(logging.WARNING)  # Ray shows what a worker logs
     setup, folder, running = config["setup"], config["folder"], config["running"]
     if setup is None or checkpoint.latest(folder) is not None:
         resume(folder, values=config["values"] if setup is None else None, running=running)

@@ -72,18 +72,32 @@ def meet(timeout: float, backend: str) -> None:
         return
     host, port = os.environ.get("MASTER_ADDR", "127.0.0.1"), os.environ.get("MASTER_PORT", PORT)
     launched = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"  # torchrun has a store of its own
-    try:
-        store: Any = dist.TCPStore(host, int(port), world, rank == 0 and not launched, timedelta(seconds=timeout),
-                                   wait_for_workers=False)  # fmt: skip
-    except (RuntimeError, ValueError) as error:
-        if "EADDRINUSE" in str(error) or "address already in use" in str(error).lower():
-            raise ConvatlasError(f"port {port} is in use on {socket.gethostname()}; choose another MASTER_PORT "
-                                 "(torchrun --master-port)") from None  # fmt: skip
+    master = rank == 0 and not launched
+    if not master and not _answers(host, int(port), timeout):  # torch's own store would say so in a hundred lines
         raise ConvatlasError(f"rank {rank} of {world} on {socket.gethostname()} found nobody at {host}:{port} within "
-                             f"{timeout:g} s: rank 0 is missing") from None  # fmt: skip
+                             f"{timeout:g} s: rank 0 is missing")  # fmt: skip
+    try:
+        store: Any = dist.TCPStore(host, int(port), world, master, timedelta(seconds=timeout), wait_for_workers=False)
+    except RuntimeError as error:
+        if "EADDRINUSE" not in str(error) and "already in use" not in str(error):
+            raise ConvatlasError(f"the processes cannot meet at {host}:{port}: {str(error).splitlines()[0]}") from None
+        raise ConvatlasError(f"port {port} is in use on {socket.gethostname()}; choose another MASTER_PORT "
+                             "(torchrun --master-port)") from None  # fmt: skip
     store = dist.PrefixStore(f"convatlas/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
     _arrived(store, rank, world, timeout)
     dist.init_process_group(backend, store=store, rank=rank, world_size=world)
+
+
+def _answers(host: str, port: int, timeout: float) -> bool:
+    """Whether anybody listens there, before the time is over."""
+    until = time.monotonic() + timeout
+    while time.monotonic() < until:
+        try:
+            with socket.create_connection((host, port), timeout=1):
+                return True
+        except OSError:
+            time.sleep(0.1)
+    return False
 
 
 def _arrived(store: Any, rank: int, world: int, timeout: float) -> None:
