@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -9,22 +12,78 @@ from torch import Tensor
 from convatlas.train.order import uniform
 from convatlas.train.recipe import Recipe
 
-CROP, FLIP, SHIFT, ERASE = 1, 11, 21, 31
+CROP, FLIP, SHIFT, ERASE, COLOUR = 1, 11, 21, 31, 41
 """First draws of each change, so that they do not share their chance."""
 
 
 def augment(pictures: Tensor, seeds: Tensor, recipe: Recipe) -> Tensor:
-    """(N, C, H, W) uint8 and (N,) seeds -> the same shape: moved, cropped, flipped and erased as the recipe says."""
+    """(N, C, H, W) uint8 and (N,) seeds -> the same shape: changed in every way that the recipe names."""
     if recipe.crop == "pad":
         pictures = moved(pictures, seeds, recipe.padding, CROP)
+    elif recipe.crop == "resized":
+        pictures = zoomed(pictures, seeds, recipe.scale, recipe.ratio)
+    elif recipe.crop == "random":
+        pictures = zoomed(pictures, seeds, (recipe.test_crop**2,) * 2, (1.0, 1.0))
     if recipe.shift:
         pictures = moved(pictures, seeds, recipe.shift, SHIFT)
     if recipe.flip:
         turned = uniform(seeds, FLIP) < 0.5
         pictures = torch.where(turned[:, None, None, None], pictures.flip(3), pictures)
+    for step in by_picture(recipe):
+        pictures = torch.stack([seeded(step, one, seed) for one, seed in zip(pictures, seeds.tolist())])
+    if recipe.colour == "pca" and pictures.shape[1] == 3:
+        pictures = tinted(pictures, seeds)
     if recipe.erase:
         pictures = erased(pictures, seeds, recipe.erase)
     return pictures
+
+
+def zoomed(pictures: Tensor, seeds: Tensor, scale: tuple[float, float], ratio: tuple[float, float]) -> Tensor:
+    """Each picture a part of itself, brought to its size: a part of the area, and a ratio of width to height, between
+    the two given; uniform, the ratio in its logarithm.  What would reach over an edge is cut to it."""
+    area = scale[0] + (scale[1] - scale[0]) * uniform(seeds, CROP)
+    low, high = map(math.log, ratio)
+    aspect = torch.exp((low + (high - low) * uniform(seeds, CROP + 1)) / 2)
+    root = area.sqrt()
+    wide, tall = (root * aspect).clamp(max=1), (root / aspect).clamp(max=1)  # of the picture's sides
+    left, top = ((2 * uniform(seeds, CROP + 2 + axis) - 1) * (1 - side) for axis, side in enumerate((wide, tall)))
+    still = torch.zeros_like(wide)
+    rows = torch.stack([wide, still, left, still, tall, top], 1).view(-1, 2, 3)
+    grid = F.affine_grid(rows, list(pictures.shape), align_corners=False)
+    found = F.grid_sample(pictures.float(), grid, padding_mode="border", align_corners=False)
+    return found.round_().clamp_(0, 255).to(pictures.dtype)
+
+
+PCA_VALUES = (0.2175, 0.0188, 0.0045)
+PCA_VECTORS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))
+"""Of ImageNet's colours in [0, 1], as fb.resnet.torch has them."""
+
+
+def tinted(pictures: Tensor, seeds: Tensor) -> Tensor:
+    """AlexNet's change of colour: along the principal components, by a normal deviate of 0.1 times their size."""
+    first, second = (torch.stack([uniform(seeds, COLOUR + 3 * k + axis) for axis in range(3)], 1) for k in range(2))
+    normal = (-2 * torch.log1p(-first)).sqrt() * torch.cos(2 * math.pi * second)  # Box and Muller 1958
+    change = (normal * 0.1 * torch.tensor(PCA_VALUES)) @ torch.tensor(PCA_VECTORS).T
+    return (pictures + 255 * change[:, :, None, None]).round_().clamp_(0, 255).to(pictures.dtype)
+
+
+def by_picture(recipe: Recipe) -> list[Any]:
+    """The transforms of torchvision that are made for one picture: of a batch they would change all alike."""
+    from torchvision.transforms import v2
+
+    policies = {"trivial": v2.TrivialAugmentWide, "autoaugment": v2.AutoAugment, "randaugment": v2.RandAugment}
+    steps: list[Any] = [policies[recipe.policy]()] if recipe.policy != "none" else []
+    return [*steps, v2.ColorJitter(0.4, 0.4, 0.4)] if recipe.colour == "jitter" else steps
+
+
+def seeded(change: Any, picture: Any, seed: int) -> Any:
+    """``change(picture)`` with torch's chance from the seed, and as it was afterwards."""
+    state = torch.get_rng_state()
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed takes a hundred times as long
+    try:
+        return change(picture)
+    finally:
+        torch.set_rng_state(state)
 
 
 def moved(pictures: Tensor, seeds: Tensor, most: int, draw: int) -> Tensor:

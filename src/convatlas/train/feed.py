@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from convatlas.data import Arrays, Files
-from convatlas.train.augment import augment
+from convatlas.train.augment import PCA_VALUES, PCA_VECTORS, augment, by_picture, seeded
 from convatlas.train.order import Order
 from convatlas.train.recipe import Recipe
 from convatlas.weights.preprocess import Preprocess
@@ -106,12 +106,7 @@ class _Seeded(Dataset[Any]):
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int]:
         index, seed = key
-        state = torch.get_rng_state()
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed takes a hundred times as long
-        try:
-            return self.change(self.split.open(index)), int(self.split.labels[index])
-        finally:
-            torch.set_rng_state(state)
+        return seeded(self.change, self.split.open(index), seed), int(self.split.labels[index])
 
 
 def transforms(recipe: Recipe, preprocess: Preprocess) -> Any:
@@ -130,11 +125,7 @@ def transforms(recipe: Recipe, preprocess: Preprocess) -> Any:
         steps += [v2.Resize(round(side / recipe.test_crop)), v2.CenterCrop(side)]
     if recipe.flip:
         steps.append(v2.RandomHorizontalFlip())
-    policies = {"trivial": v2.TrivialAugmentWide, "autoaugment": v2.AutoAugment, "randaugment": v2.RandAugment}
-    if recipe.policy != "none":
-        steps.append(policies[recipe.policy]())
-    if recipe.colour == "jitter":
-        steps.append(v2.ColorJitter(0.4, 0.4, 0.4))
+    steps += by_picture(recipe)
     steps += [v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)]
     if recipe.colour == "pca":
         steps.append(v2.Lambda(_pca_colour))
@@ -145,11 +136,6 @@ def transforms(recipe: Recipe, preprocess: Preprocess) -> Any:
     if recipe.erase:
         steps.append(v2.RandomErasing(recipe.erase))
     return v2.Compose(steps)
-
-
-PCA_VALUES = (0.2175, 0.0188, 0.0045)
-PCA_VECTORS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))
-"""Of ImageNet's colours in [0, 1], as fb.resnet.torch has them."""
 
 
 def _pca_colour(picture: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ class NotFinite(ConvatlasError):
 
 @dataclass
 class State:
-    """Where a run is; saved with every checkpoint, beside weights, optimizer, and the state of torch's chance."""
+    """Where a run is; saved with every checkpoint, beside weights, optimizer, and each process' state of chance."""
 
     epoch: int = 0
     step: int = 0
@@ -55,10 +55,8 @@ class State:
     pictures: int = 0
     seconds: float = 0.0
     average: list[Tensor] = field(default_factory=list)
-    chance: Tensor = field(default_factory=torch.get_rng_state)
 
     def state_dict(self) -> dict[str, Any]:
-        self.chance = torch.get_rng_state()
         return dict(vars(self))
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -138,7 +136,10 @@ class Loop:
         if found is None:
             return False
         self.accelerator.load_state(str(found))
-        if not torch.equal(torch.get_rng_state(), self.state.chance):  # Accelerate only logs that it could not
+        chance = torch.load(found / f"random_states_{self.accelerator.process_index}.pkl", weights_only=False)
+        if not torch.equal(
+            torch.get_rng_state(), chance["torch_manual_seed"]
+        ):  # Accelerate only logs that it could not
             raise ConvatlasError(f"the state of chance could not be restored from {found}")
         return True
 

@@ -100,7 +100,8 @@ class Recipe(BaseModel):
 
     # ---- how it runs
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    channels_last: bool = False
+    channels_last: bool = True
+    """Faster on most processors, the same to rounding."""
     checkpointing: bool = False
 
     # ---- where it comes from
