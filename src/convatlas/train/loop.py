@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,7 @@ class Loop:
         self.pending: list[tuple[int, Tensor]] = []
         self.asked: int | None = None
         self.peak: int | None = None
-        """Most bytes of this process' tensors in the second step that it took."""
+        """Most bytes of the tensors of a step."""
 
     # ---- the run ----------------------------------------------------------------------------------------
 
@@ -164,14 +165,12 @@ class Loop:
     def _epoch(self) -> None:
         epoch, steps = self.state.epoch, self.order.steps
         self.net.train()
-        start, begun = time.perf_counter(), self.state.step
-        for pictures, labels in self.feed.training(self.data.train, self.order, epoch, begun):
-            if self.peak is None and self.state.step > begun:
-                with Watermark(self._held(pictures, labels)) as watermark:
-                    self._step(pictures, labels)
-                self.peak = watermark.most
-            else:
-                self._step(pictures, labels)
+        start = time.perf_counter()
+        for pictures, labels in self.feed.training(self.data.train, self.order, epoch, self.state.step):
+            if self.peak is None and self.accelerator.is_main_process:
+                self.peak = self._rehearsed(pictures, labels)
+                start = time.perf_counter()
+            self._step(pictures, labels)
             self.state.step += 1
             self.state.pictures += self.batch
             if len(self.pending) >= self.every or self.state.step == steps:
@@ -187,13 +186,29 @@ class Loop:
         if self.state.step == steps:
             self.state.epoch, self.state.step = epoch + 1, 0
 
-    def _held(self, *batch: Tensor) -> Iterator[Tensor]:
-        """The tensors that there are before a step: of the network, the optimizer and the batch."""
-        yield from batch
-        yield from self.plain.parameters()
-        yield from self.plain.buffers()
-        for state in self.optimizer.state.values():
-            yield from (value for value in state.values() if isinstance(value, Tensor))
+    def _rehearsed(self, pictures: Tensor, labels: Tensor) -> int:
+        """Most bytes of tensors in the second step of a copy of the network: to count them takes another way through
+        torch, and changes gradients in the last bit."""
+        copy = deepcopy(self.plain)
+        answers, made = _Answers(copy, aux=bool(copy.aux) and self.recipe.aux_weight > 0), optimizer(self.recipe, copy)
+        count = len(pictures) // self.recipe.accumulate
+        pictures, labels = (part[:count].contiguous() for part in (pictures, labels))
+        pictures = pictures.contiguous(memory_format=self.format)
+
+        def step() -> None:
+            with self.accelerator.autocast():
+                loss, _ = self._loss(answers, pictures, labels)
+            loss.backward()
+            made.step()
+            made.zero_grad()
+
+        devices = [pictures.device] if pictures.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            step()
+            state = [value for kept in made.state.values() for value in kept.values() if isinstance(value, Tensor)]
+            with Watermark([*copy.parameters(), *copy.buffers(), *state, pictures, labels]) as watermark:
+                step()
+        return watermark.most
 
     def _step(self, pictures: Tensor, labels: Tensor) -> None:
         recipe, done = self.recipe, self.done
@@ -207,7 +222,7 @@ class Loop:
             quiet = number < len(parts) - 1 and self.order.world > 1
             with self.accelerator.no_sync(self.net) if quiet else nullcontext():
                 share = len(part) / len(pictures)
-                loss, logits = self._loss(part.contiguous(memory_format=self.format), target)
+                loss, logits = self._loss(self.net, part.contiguous(memory_format=self.format), target)
                 self.accelerator.backward(loss * share if len(parts) > 1 else loss)
                 with torch.no_grad():
                     top = target.argmax(1) if target.dim() == 2 else target
@@ -222,8 +237,8 @@ class Loop:
             torch._foreach_lerp_(self.state.average, self.averaged, 1 - decay)
         self.pending.append((done, figures))
 
-    def _loss(self, pictures: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        logits, aux = self.net(pictures)
+    def _loss(self, net: nn.Module, pictures: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        logits, aux = net(pictures)
 
         def loss(answer: Tensor) -> Tensor:
             return F.cross_entropy(answer.float(), targets, label_smoothing=self.recipe.smoothing)
