@@ -146,8 +146,8 @@ def by_group(outcomes: Sequence[Outcome], figure: Callable[[Outcome], float]) ->
 def memory(outcomes: Sequence[Outcome]) -> list[str]:
     """For each group the tensors' peak in a training step, measured and predicted."""
     lines = []
-    for group, first in {outcome.trial.group: outcome for outcome in reversed(outcomes)}.items():
-        measured, predicted = first.told.get("measured_peak_bytes"), first.told["predicted_peak_bytes"]
+    for group, last in {outcome.trial.group: outcome for outcome in outcomes}.items():
+        measured, predicted = last.told.get("measured_peak_bytes"), last.told["predicted_peak_bytes"]
         if measured:
             lines.append(f"{group}: {measured / 2**20:.1f} MiB measured, {predicted / 2**20:.1f} MiB predicted, "
                          f"{100 * (predicted / measured - 1):+.2f} %")  # fmt: skip

@@ -180,6 +180,7 @@ class Loop:
             if self.done >= self.last:
                 break
             if self.save_every and self.done % self.save_every == 0 and self.state.step < steps:
+                self._gather()  # a run that is resumed begins its log here
                 self.save()
         self.state.seconds += time.perf_counter() - start
         self._gather()

@@ -123,7 +123,7 @@ def recipe(network: str, kind: str = "modern", data: str | None = None) -> Recip
 
 
 def recipes(network: str, data: str | None = None) -> dict[str, Recipe]:
-    """Every recipe for a network, by kind; with a data set, what suits that is its "modern"."""
+    """Every recipe for a network, by kind; with a data set, what suits that is its "modern"; "general" is for any."""
     module = registry.card(network).module if network in facts.index() else registry.module_of(network)
     found: dict[str, dict[str, Any]] = {}
     for table, entry in sorted(_file(module).items(), key=lambda item: "networks" in item[1]):
@@ -131,6 +131,7 @@ def recipes(network: str, data: str | None = None) -> dict[str, Recipe]:
             found[table.partition("_")[0]] = table_of(module, table)
     if data in _file("small") or "modern" not in found:
         found["modern"] = table_of("small", data if data and data in _file("small") else "general")
+    found.setdefault("general", table_of("small", "general"))
     return {kind: _read(entry, f"{network}, {kind}") for kind, entry in found.items()}
 
 
