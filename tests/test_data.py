@@ -719,3 +719,71 @@ def test_importing_and_checking_need_no_torch(tmp_path: Path) -> None:
     grown(tmp_path, {"a": 2, "b": 2})
     code = f"import sys; from convatlas import data; data.check({str(tmp_path)!r}); print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
+# ---- arrays in a file ---------------------------------------------------------------------------------------
+
+
+def arrays(path: Path, **changed: Any) -> str:
+    """MedMNIST's layout."""
+    chance = np.random.RandomState(0)
+    stored: dict[str, Any] = {}
+    for name, count in (("train", 40), ("val", 10), ("test", 20)):
+        stored[f"{name}_images"] = chance.randint(0, 256, (count, 9, 7, 3)).astype(np.uint8)
+        stored[f"{name}_labels"] = (np.arange(count) % 4)[:, None]
+    np.savez(path, **{key: value for key, value in {**stored, **changed}.items() if value is not None})
+    return f"npz:{path}"
+
+
+def test_arrays_in_a_file_are_a_data_set(tmp_path: Path) -> None:
+    spec = arrays(tmp_path / "cells.npz", classes=np.array(["a", "b", "c", "d"]))
+    found = data.load(spec)
+    assert (found.name, found.classes, found.channels) == ("cells", ("a", "b", "c", "d"), 3)
+    assert [len(split) for split in (found.train, found.validation, found.test) if split] == [40, 10, 20]
+    with np.load(tmp_path / "cells.npz") as stored:
+        assert np.array_equal(found.train.picture(3), stored["train_images"][3])
+        values = stored["train_images"].reshape(-1, 3) / 255
+    assert found.mean == pytest.approx(values.mean(0), abs=1e-4)
+    assert found.std == pytest.approx(values.std(0), abs=1e-4)
+    assert data.load(spec).fingerprint == found.fingerprint
+    assert data.load(spec, split="test").test is not None
+
+
+def test_what_a_file_of_arrays_lacks_is_held_out(tmp_path: Path) -> None:
+    spec = arrays(tmp_path / "a.npz", val_images=None, val_labels=None, test_images=None, test_labels=None)
+    one, other = data.load(spec, seed=0), data.load(spec, seed=1)
+    assert one.test is not None
+    assert other.test is not None
+    parts = [
+        set(split.numbers.tolist()) for split in (one.train, one.validation, one.test) if hasattr(split, "numbers")
+    ]
+    assert sorted(map(len, parts)) == [4, 4, 32]
+    assert set.union(*parts) == set(range(40))
+    assert names(one.test) == names(other.test)
+    assert names(one.validation) != names(other.validation)
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        (dict(train_labels=None), "no train_labels"),
+        (dict(train_images=np.zeros((40, 9, 7, 3), np.float32)), "uint8"),
+        (dict(train_images=np.zeros((40, 9, 7, 2), np.uint8)), "uint8 of shape"),
+        (dict(train_labels=np.arange(39)), "one for each of 40"),
+        (dict(train_labels=np.zeros(40, np.int64)), "one class"),
+        (dict(test_images=np.zeros((20, 8, 8, 3), np.uint8)), "differ in shape"),
+        (dict(classes=np.array(["a", "b"])), "names 2 classes"),
+        (dict(train_images=None, test_images=None), "neither train_images"),
+    ],
+)
+def test_what_is_wrong_with_arrays_is_said(tmp_path: Path, changed: dict[str, Any], says: str) -> None:
+    assert says in refused(arrays(tmp_path / "a.npz", **changed))
+
+
+def test_a_file_that_holds_no_arrays_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.npz").write_bytes(b"no zip")
+    assert "no npz file" in refused(f"npz:{tmp_path / 'a.npz'}")
+    np.savez(tmp_path / "b.npz", train_images=np.array([{}], object), train_labels=np.zeros(1))
+    assert "no npz file" in refused(f"npz:{tmp_path / 'b.npz'}")
+    assert "no npz file" in refused(f"npz:{tmp_path / 'missing.npz'}")
+    assert "names no file" in refused("npz:")

@@ -56,8 +56,8 @@ def test_every_network_has_its_papers_recipe_and_one_of_today(network: str) -> N
 
 def test_networks_with_auxiliary_heads_say_what_these_weigh() -> None:
     for network in (name for name in NETWORKS if "aux" in registry.options(name)):
-        for entry in recipes(network).values():
-            assert "aux_weight" in entry.sources
+        for kind in ("paper", "modern"):
+            assert "aux_weight" in recipes(network)[kind].sources
 
 
 @pytest.mark.parametrize(("file", "table"), TABLES)
@@ -93,7 +93,7 @@ def test_a_table_for_some_networks_meets_some_and_no_network_meets_two() -> None
 
 def test_a_network_for_small_pictures_is_not_trained_by_a_recipe_for_imagenet() -> None:
     for network in NETWORKS:
-        for entry in recipes(network).values():
+        for entry in (recipes(network)[kind] for kind in ("paper", "modern")):
             small = registry.card(network).input_size <= 32
             assert ("ImageNet" not in entry.title) == small, network
             assert entry.crop in (("none", "pad") if small else ("random", "resized"))

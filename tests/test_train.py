@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -18,14 +20,16 @@ from safetensors.torch import load_file
 from torch import nn
 
 from convatlas import facts
+from convatlas.data import load
 from convatlas.errors import ConvatlasError
-from convatlas.train import checkpoint, resume, train
+from convatlas.train import Running, checkpoint, evaluate, resume, train
 from convatlas.train.augment import augment, moved
 from convatlas.train.loop import RESUME_ME, NotFinite
 from convatlas.train.mix import mixed_up
 from convatlas.train.order import Order, uniform
 from convatlas.train.rate import learning_rate, optimizer
 from convatlas.train.recipe import Recipe
+from convatlas.train.setup import Setup, build
 
 PLAIN = Recipe(epochs=2, batch=8, learning_rate=0.1)
 
@@ -203,19 +207,7 @@ def metrics(run: Path) -> list[dict[str, Any]]:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An uninterrupted run on scikit-learn's digits."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    arguments = [
-        "lenet5_modern",
-        "--data",
-        "digits",
-        "--epochs",
-        "3",
-        "--dropout",
-        "none",
-        "--out",
-        str(folder),
-        "--quiet",
-    ]
-    subprocess.run([*COMMAND, *arguments], check=True, env=ENVIRONMENT)
+    subprocess.run([*COMMAND, *DIGITS, str(folder)], check=True, env=ENVIRONMENT)
     return folder
 
 
@@ -251,19 +243,7 @@ def test_a_killed_run_ends_as_if_it_had_not_been(finished: Path, tmp_path: Path)
 
 def test_a_run_that_is_asked_to_stop_saves_and_says_so(finished: Path, tmp_path: Path) -> None:
     folder = tmp_path / "stopped"
-    arguments = [
-        "lenet5_modern",
-        "--data",
-        "digits",
-        "--epochs",
-        "3",
-        "--dropout",
-        "none",
-        "--out",
-        str(folder),
-        "--quiet",
-    ]
-    running = subprocess.Popen([*COMMAND, *arguments], env=ENVIRONMENT)
+    running = subprocess.Popen([*COMMAND, *DIGITS, str(folder)], env=ENVIRONMENT)
     while checkpoint.latest(folder) is None:
         time.sleep(0.01)
     running.send_signal(signal.SIGTERM)
@@ -307,20 +287,180 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, options: dict[str, Any], s
         train("lenet5_modern", "digits", out=tmp_path / "run", **options)
 
 
-def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
+SHARED = "lenet5_modern --data digits --epochs 2 --batch 64 --learning-rate 0.005 --save-every 3 --quiet --out".split()
+TWO = ["--launcher", "torchrun", "--workers", "2"]
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An undisturbed run by two processes."""
+    folder = tmp_path_factory.mktemp("shared") / "two"
+    subprocess.run([*COMMAND, *SHARED, str(folder), *TWO], check=True, env=ENVIRONMENT)
+    return folder
+
+
+def test_two_processes_train_as_one_does(shared: Path, tmp_path: Path) -> None:
     """A network without batch norm and dropout: the same pictures, and the same losses to rounding.
 
     At a small rate: training makes a difference of the last bit grow with every step, the faster the larger the rate.
     """
-    arguments = ["lenet5_modern", "--data", "digits", "--epochs", "2", "--batch", "64", "--learning-rate", "0.005"]
-    arguments += ["--quiet", "--out"]
-    subprocess.run([*COMMAND, *arguments, str(tmp_path / "one")], check=True, env=ENVIRONMENT)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
-    subprocess.run([*launch, "convatlas", "train", *arguments, str(tmp_path / "two")], check=True, env=ENVIRONMENT)
-    one, two = ([row for row in metrics(tmp_path / run) if row["split"] == "train"] for run in ("one", "two"))
+    assert json.loads((shared / "run.json").read_text())["world"] == 2
+    subprocess.run([*COMMAND, *SHARED, str(tmp_path / "one")], check=True, env=ENVIRONMENT)
+    one, two = ([row for row in metrics(run) if row["split"] == "train"] for run in (tmp_path / "one", shared))
     assert len(one) == len(two)
     for a, b in zip(one, two):
         assert a["loss"] == pytest.approx(b["loss"], abs=1e-5)
+
+
+def test_a_worker_that_dies_changes_nothing(shared: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "killed"
+    running = subprocess.Popen([*COMMAND, *SHARED, str(folder), *TWO], env=ENVIRONMENT)
+    while not (checkpoint.latest(folder) or Path()).name.startswith("step-1"):
+        assert running.poll() is None
+        time.sleep(0.01)
+    found = subprocess.run(["pgrep", "-f", f"convatlas train .*{folder}"], capture_output=True, text=True, check=True)
+    workers = [pid for pid in found.stdout.split() if b"LOCAL_RANK=1" in Path(f"/proc/{pid}/environ").read_bytes()]
+    os.kill(int(workers[-1]), signal.SIGKILL)
+    assert running.wait() == 0
+    assert metrics(folder) == metrics(shared)
+    ours, theirs = (load_file(run / "best.safetensors") for run in (folder, shared))
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+def met(**said: str) -> subprocess.Popen[str]:
+    """A process of several, as SLURM or a person starts them."""
+    environment = {**ENVIRONMENT, "WORLD_SIZE": "3", "MASTER_ADDR": "127.0.0.1", **said}
+    arguments = ["lenet5_modern", "--data", "digits", "--quiet", "--out", "never", "--timeout"]
+    timeout = "20" if said["RANK"] == "0" else "12"
+    return subprocess.Popen([*COMMAND, *arguments, timeout], env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def test_who_is_missing_is_named() -> None:
+    port = str(free_port())
+    first, third = met(RANK="0", MASTER_PORT=port), met(RANK="2", MASTER_PORT=port)
+    said = [process.communicate()[1] for process in (first, third)]
+    assert [first.returncode, third.returncode] == [2, 2]
+    assert all("2 of 3 processes arrived" in text and "missing: rank 1" in text for text in said)
+
+
+def test_a_port_in_use_is_named() -> None:
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        process = met(RANK="0", MASTER_PORT=str(taken.getsockname()[1]))
+        said = process.communicate()[1]
+    assert process.returncode == 2
+    assert "in use" in said
+
+
+# ---- what is beside the weights ----------------------------------------------------------------------------
+
+
+def test_a_runs_folder_is_a_model(finished: Path) -> None:
+    from convatlas import analyze, data, predict
+    from convatlas.weights import pretrained
+
+    net = pretrained(str(finished))
+    assert [label.name for label in net.weights.labels] == list("0123456789")
+    by_file = pretrained("lenet5_modern", finished / "best.safetensors")
+    assert by_file.weights.preprocess == net.weights.preprocess
+    assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), by_file.state_dict().values()))
+    assert analyze(str(finished)).totals["params"] == sum(p.numel() for p in net.parameters())
+    split = data.load("digits").test
+    assert split is not None
+    grey = [np.repeat(split.picture(index), 3, 2) for index in range(20)]
+    right = [
+        answer.top[0].label == str(int(label)) for answer, label in zip(predict(grey, str(finished)), split.labels)
+    ]
+    assert sum(right) >= 15
+    assert evaluate(str(finished), "digits")["accuracy"] == metrics(finished)[-1]["accuracy"]
+
+
+def test_counting_memory_changes_nothing(finished: Path) -> None:
+    """Counted in a rehearsal, whose tensors are those that are predicted."""
+    stored = json.loads((finished / "run.json").read_text())
+    assert stored["measured_peak_bytes"] == pytest.approx(stored["predicted_peak_bytes"], rel=0.01)
+
+
+def test_checkpoints_by_the_clock_and_figures_for_tensorboard(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    seen = set()
+
+    def watch(event: str, figures: dict[str, Any]) -> None:
+        seen.add((checkpoint.latest(tmp_path / "run") or Path()).name)
+
+    running = Running(save_minutes=1e-6, tensorboard=True, watch=watch)
+    train("lenet5_modern", "digits", out=tmp_path / "run", values={"epochs": 1}, running=running)
+    assert len(seen) > 5
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    rows = [row for row in metrics(tmp_path / "run") if row["split"] == "train"]
+    scalars = events.Scalars("loss/train")
+    assert [scalar.step for scalar in scalars] == [row["step"] for row in rows]
+    assert scalars[-1].value == pytest.approx(rows[-1]["loss"])
+
+
+def test_a_run_that_was_stopped_has_its_report(tmp_path: Path) -> None:
+    with pytest.raises(NotFinite):
+        train("lenet5_modern", "digits", out=tmp_path / "run", values={"learning_rate": 1e9, "epochs": 2, "warmup": 0})
+    assert "no finite number" in (tmp_path / "run" / "report.html").read_text()
+    assert (tmp_path / "run" / "curves.svg").exists()
+
+
+@pytest.mark.parametrize("init", ["own", "he", "glorot", "gaussian"])
+def test_weights_begin_as_the_recipe_says(init: str) -> None:
+    data_ = load("digits")
+    net, _ = build(Setup("resnet20_cifar", "digits", "general", {"init": init, "size": 32}), data_)
+    weight = next(p for p in net.parameters() if p.shape == (64, 64, 3, 3))
+    expected = {"he": (2 / (64 * 9)) ** 0.5, "glorot": (2 / (128 * 9)) ** 0.5, "gaussian": 0.01}
+    assert float(weight.detach().std()) == pytest.approx(expected.get(init, expected["he"]), rel=0.05)
+
+
+def test_the_networks_options_are_the_runs(tmp_path: Path) -> None:
+    net, _ = build(
+        Setup("resnet20_cifar", "digits", "general", {"size": 32}, options={"attention": "se"}), load("digits")
+    )
+    assert any("gate" in path or "attention" in path for path, _ in net.named_modules())
+    with pytest.raises(ConvatlasError, match="no auxiliary heads"):
+        build(Setup("resnet20_cifar", "digits", "general", {"aux_weight": 0.3}), load("digits"))
+
+
+CHANGES: list[dict[str, Any]] = [
+    dict(crop="resized"), dict(crop="random"), dict(colour="pca"), dict(colour="jitter"), dict(policy="trivial"),
+    dict(policy="autoaugment"), dict(policy="randaugment"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("values", CHANGES)
+def test_every_change_reaches_pictures_in_memory(values: dict[str, Any]) -> None:
+    """Each picture's from its own seed, whatever is beside it in the batch; torch's chance stays as it was."""
+    pictures = torch.randint(0, 256, (16, 3, 24, 24), dtype=torch.uint8)
+    seeds, plan = torch.arange(16) * 7919, PLAIN.model_copy(update=values)
+    before = torch.get_rng_state()
+    out = augment(pictures, seeds, plan)
+    assert torch.equal(before, torch.get_rng_state())
+    assert (out.shape, out.dtype) == (pictures.shape, pictures.dtype)
+    assert sum(not torch.equal(a, b) for a, b in zip(out, pictures)) >= 8
+    assert torch.equal(augment(pictures[5:6], seeds[5:6], plan)[0], out[5])
+
+
+def test_a_resized_crop_shows_a_part_of_the_picture_at_its_size() -> None:
+    ramp = torch.linspace(0, 255, 64).round().byte().expand(200, 1, 64, 64)
+    out = augment(
+        ramp, torch.arange(200), PLAIN.model_copy(update=dict(crop="resized", scale=(0.25, 0.25), ratio=(1, 1)))
+    )
+    width = (out[:, 0, 0, -1].float() - out[:, 0, 0, 0].float()) / 255
+    assert (width - 0.5).abs().max() < 0.03
+    left = out[:, 0, 0, 0].float() / 255
+    assert left.min() < 0.03
+    assert left.max() > 0.47
 
 
 def test_the_lenet_that_ships_reads_digits_right_after_an_install() -> None:
