@@ -103,9 +103,10 @@ def main() -> None:
             command(whole, arguments.launcher), env=ENVIRONMENT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
         )
         while not begun(whole):
+            assert running.poll() is None, "the run cannot be started"
             time.sleep(0.02)
         start = time.perf_counter()
-        while json.loads((whole / "run.json").read_text())["state"] == "running":
+        while running.poll() is None and json.loads((whole / "run.json").read_text())["state"] == "running":
             time.sleep(0.02)
         length = time.perf_counter() - start  # of the training, without what the launcher does afterwards
         assert running.wait() == 0

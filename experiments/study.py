@@ -102,11 +102,13 @@ class Study:
         environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, cores // self.jobs))}
         self.folder.mkdir(parents=True, exist_ok=True)
         start = time.perf_counter()
-        with folder.with_suffix(".log").open("ab") as log:
+        with folder.with_name(f"{folder.name}.log").open("ab") as log:
             run = subprocess.Popen([sys.executable, "-m", "convatlas", "train", *words], env=environment, stderr=log,
                                    stdout=log)  # fmt: skip
             with self.lock:
                 self.running.add(run)
+            if self.stopping:  # asked just now
+                run.send_signal(signal.SIGTERM)
             status = run.wait()
             with self.lock:
                 self.running.discard(run)

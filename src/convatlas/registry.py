@@ -103,9 +103,9 @@ def create(
 
 
 def record_of_run(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """What a training run says of itself in its folder; None where the folder holds no run."""
+    """What a training run says of itself in its folder; None where it holds no run.  A network's name is no folder."""
     path = Path(folder) / RUN
-    if not path.is_file():
+    if os.fspath(folder) in facts.index() or not path.is_file():
         return None
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

@@ -44,9 +44,9 @@ def predict(
     pictures
         Files, or folders of pictures.
     model
-        A name from `convatlas list --has weights`.
+        A name from `convatlas list --has weights`, or the folder of a run.
     weights
-        default, the source of published weights by its name (see `convatlas card NAME`), or a file.
+        default, the source of published weights by its name (see `convatlas card NAME`), a file, or a run.
     top
         How many classes to name for each picture.
     batch

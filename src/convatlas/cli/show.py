@@ -58,7 +58,7 @@ def show(
     ----------
     model
         A name from `convatlas list` (with +aux: with its auxiliary heads), timm:NAME, torchvision:NAME, or
-        file.py:Class for a module of your own.
+        file.py:Class for a module of your own; or the folder of a run.
     input
         Input size: 288, 224x320 (H x W) or 1x28x28 (C x H x W); by default the network's own. Several, with commas
         between them, give a column each.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 from cyclopts import Parameter
 
@@ -67,7 +68,7 @@ def train(
     seed
         Decides initial weights, order and chance.
     weights
-        Begin with published weights: default, an id from `convatlas card`, or a file.
+        Begin with published weights: default, an id from `convatlas card`; a file, or the folder of a run.
     freeze
         A module that stays as it is: trunk, trunk.stage1; may be given several times.
     device
@@ -97,38 +98,44 @@ def train(
     from convatlas.cli.watching import Watching
     from convatlas.train.launch import LAUNCHERS, under_ray, under_torchrun
     from convatlas.train.loop import RESUME_ME, Stopped
-    from convatlas.train.run import begin, folder_of
+    from convatlas.train.run import begin, folder_of, refuse_a_second
     from convatlas.train.run import resume as go_on
     from convatlas.train.running import Running
     from convatlas.train.setup import Setup
 
-    given = {name.replace("-", "_"): _value(text) for name, text in values.items()}
-    options: dict[str, object] = {
-        name: given.pop(name) for name in ("attention", "width") if name in given and resume is None
-    }
-    if resume is None and (network is None or data is None):
-        raise ConvatlasError("which network, on which data? convatlas train lenet5_modern --data mnist")
-    if resume is not None and (network is not None or data is not None):
-        raise ConvatlasError("a run that is resumed knows its network and data; give --resume alone")
+    given = {name.replace("-", "_"): text for name, text in values.items()}
+    own: list[str] = [name for name in ("attention", "width") if name in given]
+    options = {name: _value(name, given.pop(name)) for name in own}
+    chosen = {name: _value(name, text) for name, text in given.items()}
+    setup, folder = None, resume
+    if resume is None:
+        if network is None or data is None:
+            raise ConvatlasError("which network, on which data? convatlas train lenet5_modern --data mnist")
+        setup = Setup(network, data, recipe, chosen, seed, weights, freeze, bad_images, holdout, options)
+        setup.recipe  # noqa: B018 - says what does not fit, before anything is started
+        folder = folder_of(setup, out)
+    else:
+        asked = {"network": network, "data": data, "weights": weights, "out": out, "holdout": holdout,
+                 "freeze": freeze or None, "seed": seed or None}  # fmt: skip
+        if more := [name for name, value in asked.items() if value is not None]:
+            raise ConvatlasError(f"a run that is resumed knows its {', '.join(more)}; give --resume alone")
+    assert folder is not None
     if launcher is not None and launcher not in LAUNCHERS:
         raise UnknownName("launcher", launcher, LAUNCHERS)
     if workers is not None and launcher is None:
         raise ConvatlasError("--workers is for --launcher ray or torchrun; pictures are read by --readers processes")
     if launcher == "torchrun":
+        if setup is not None:
+            refuse_a_second(folder)
         return under_torchrun(workers, without(sys.argv[1:], ("--launcher", "--workers")))
     steps, minutes = _saving(save_every)
     with Watching(quiet) as watch:
         running = Running(device, readers, steps, minutes, tensorboard, timeout, watch)
-        setup, folder = None, resume
-        if network is not None and data is not None:
-            setup = Setup(network, data, recipe, given, seed, weights, freeze, bad_images, holdout, options)
-            folder = folder_of(setup, out)
-        assert folder is not None
         try:
             if launcher == "ray":
-                run = under_ray(workers, setup, folder, given, running)
+                run = under_ray(workers, setup, folder, {**chosen, **options}, running)
             elif setup is None:
-                run = go_on(folder, values=given, running=running)
+                run = go_on(folder, values={**chosen, **options}, running=running)
             else:
                 run = begin(setup, folder, running)
         except Stopped:
@@ -218,7 +225,7 @@ def _saving(text: str | None) -> tuple[int | None, float | None]:
         value = float(number) if unit else int(number)
     except ValueError:
         value = 0
-    if value <= 0:
+    if not 0 < value < math.inf:
         raise ConvatlasError(f"--save-every is a number of steps, or minutes: 500, 10min; not {text}")
     return (None, float(value)) if unit else (int(value), None)
 
@@ -236,10 +243,19 @@ def without(words: list[str], options: tuple[str, ...]) -> list[str]:
     return kept
 
 
-def _value(text: str) -> object:
-    """A recipe's value from the command line: a number, a list of numbers, true or false, or a word."""
-    if "," in text:
-        return [_value(part) for part in text.split(",")]
+def _value(name: str, text: str) -> object:
+    """A recipe's value from the command line: a number, a list of numbers, true or false, a word, or none."""
+    from convatlas.train.recipe import Recipe
+
+    field = Recipe.model_fields.get(name)
+    if field is not None and isinstance(field.default, tuple):
+        return [_plain(part) for part in text.split(",")]
+    if text.lower() == "none" and field is not None and type(None) in get_args(field.annotation):
+        return None
+    return _plain(text)
+
+
+def _plain(text: str) -> object:
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     for kind in (int, float):
@@ -247,4 +263,4 @@ def _value(text: str) -> object:
             return kind(text)
         except ValueError:
             continue
-    return None if text.lower() == "none" else text
+    return text

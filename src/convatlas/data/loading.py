@@ -127,8 +127,9 @@ def _stored(spec: str, path: Path, seed: int, holdout: int | float | None, split
         raise ConvatlasError(f"{path} has val_images: nothing is held out of the others")
     parts = {name: _arrays(f"{path.stem} {name}", *part, np.arange(len(part[1]))) for name, part in found.items()}
     if split is None and "test" not in parts:
-        tenth = round(len(parts["train"]) / 10)
+        tenth = max(1, round(len(parts["train"]) / 10))
         parts["train"], parts["test"] = _parted(parts["train"], tenth, TEST_SEED)
+        holdout = tenth if holdout is None else holdout
     if split is None and "validation" not in parts:
         parts["train"], parts["validation"] = _parted(parts["train"], how_many(len(parts["train"]), holdout), seed)
     shown = parts["train" if split is None else split]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,12 @@ def read(path: Path) -> tuple[dict[str, Part], tuple[str, ...]]:
     uint8, (N, H, W) or (N, H, W, C), labels whole numbers from 0, (N,) or (N, 1).  Raises ConvatlasError for another.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        file = np.load(path, allow_pickle=False)
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise ConvatlasError(f"{path} is no npz file of arrays, but one array")
+        with file:
             stored = {key: file[key] for key in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+    except (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise ConvatlasError(f"{path} is no npz file of arrays: {str(error).splitlines()[0]}") from error
     found = {split: _part(stored, key, path) for key, split in PARTS.items() if f"{key}_images" in stored}
     if "train" not in found and "test" not in found:
@@ -35,7 +39,12 @@ def read(path: Path) -> tuple[dict[str, Part], tuple[str, ...]]:
     if len(shapes) > 1:
         raise ConvatlasError(f"{path}: the splits' pictures differ in shape (C, H, W): {', '.join(map(str, shapes))}")
     most = max(int(labels.max()) for _, labels in found.values()) + 1
-    names = tuple(map(str, stored["classes"].tolist())) if "classes" in stored else tuple(map(str, range(most)))
+    classes = stored.get("classes", np.arange(most))
+    if classes.ndim != 1 or classes.dtype.kind not in "iuU":
+        raise ConvatlasError(
+            f"{path}: classes are their names, a list of words, not {classes.dtype} of {classes.shape}"
+        )
+    names = tuple(map(str, classes.tolist()))
     if len(names) < most:
         raise ConvatlasError(f"{path} names {len(names)} classes and has labels up to {most - 1}")
     return found, names

@@ -55,7 +55,7 @@ def predict(
     """Classify pictures with a pretrained network.
 
     pictures: files, folders (all pictures in them and below), PIL images or arrays (H, W, 3); one or several.
-    model: a name of the atlas, or a network that ``pretrained`` or ``load`` gave its weights.
+    model: a name of the atlas, a run's folder, or a network that ``pretrained`` or ``load`` gave its weights.
     weights: for a name: "default", a source's id, or a file.
     top: how many classes of each picture; batch: how many pictures at once.
     device: "cpu", "cuda", "mps" …; by default where the network is.

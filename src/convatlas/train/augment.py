@@ -18,6 +18,7 @@ CROP, FLIP, SHIFT, ERASE, COLOUR = 1, 11, 21, 31, 41
 
 def augment(pictures: Tensor, seeds: Tensor, recipe: Recipe) -> Tensor:
     """(N, C, H, W) uint8 and (N,) seeds -> the same shape: changed in every way that the recipe names."""
+    seeds = seeds.to(pictures.device)
     if recipe.crop == "pad":
         pictures = moved(pictures, seeds, recipe.padding, CROP)
     elif recipe.crop == "resized":
@@ -63,7 +64,7 @@ def tinted(pictures: Tensor, seeds: Tensor) -> Tensor:
     """AlexNet's change of colour: along the principal components, by a normal deviate of 0.1 times their size."""
     first, second = (torch.stack([uniform(seeds, COLOUR + 3 * k + axis) for axis in range(3)], 1) for k in range(2))
     normal = (-2 * torch.log1p(-first)).sqrt() * torch.cos(2 * math.pi * second)  # Box and Muller 1958
-    change = (normal * 0.1 * torch.tensor(PCA_VALUES)) @ torch.tensor(PCA_VECTORS).T
+    change = (normal * 0.1 * normal.new_tensor(PCA_VALUES)) @ normal.new_tensor(PCA_VECTORS).T
     return (pictures + 255 * change[:, :, None, None]).round_().clamp_(0, 255).to(pictures.dtype)
 
 
@@ -92,7 +93,7 @@ def moved(pictures: Tensor, seeds: Tensor, most: int, draw: int) -> Tensor:
     padded = F.pad(pictures, (most,) * 4)
     top, left = ((uniform(seeds, draw + axis) * (2 * most + 1)).long() for axis in range(2))
     windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # every crop, as a view
-    return windows[torch.arange(count), :, top, left]
+    return windows[torch.arange(count, device=seeds.device), :, top, left]
 
 
 def erased(pictures: Tensor, seeds: Tensor, chance: float) -> Tensor:
@@ -107,7 +108,7 @@ def erased(pictures: Tensor, seeds: Tensor, chance: float) -> Tensor:
     wide = (area / ratio).sqrt().clamp(1, width).long()
     top = (uniform(seeds, ERASE + 2) * (height - tall + 1)).long()
     left = (uniform(seeds, ERASE + 3) * (width - wide + 1)).long()
-    rows, columns = torch.arange(height)[None], torch.arange(width)[None]
+    rows, columns = (torch.arange(side, device=seeds.device)[None] for side in (height, width))
     inside = ((rows >= top[:, None]) & (rows < (top + tall)[:, None]))[:, :, None] & (
         (columns >= left[:, None]) & (columns < (left + wide)[:, None])
     )[:, None, :]

@@ -38,8 +38,10 @@ def save(run: Path, step: int, fill: Callable[[Path], object], *, first: bool = 
     fill: writes the state into a folder; every process calls it.  first: whether this is the process that puts the
     folder in its place, when all have ``wait``ed for each other.  The one before it is removed afterwards.
     """
-    folder = run / FOLDER
+    folder, old = run / FOLDER, latest(run)
     beside, place = folder / f".step-{step}", folder / f"step-{step}"
+    if place == old:  # which stays until the new one is there
+        place = folder / f"step-{step}-again"
     if first:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(beside, ignore_errors=True)
@@ -55,9 +57,7 @@ def save(run: Path, step: int, fill: Callable[[Path], object], *, first: bool = 
         shutil.rmtree(beside, ignore_errors=True)
         raise ConvatlasError(f"the checkpoint cannot be written to {folder}: {error}; the last one is whole") from error
     if first:
-        old = latest(run)
-        if place.exists():
-            shutil.rmtree(place)
+        shutil.rmtree(place, ignore_errors=True)
         os.replace(beside, place)
         _flush(folder)
         pointer = folder / f".{LAST}"
@@ -65,16 +65,18 @@ def save(run: Path, step: int, fill: Callable[[Path], object], *, first: bool = 
         pointer.symlink_to(place.name)
         os.replace(pointer, folder / LAST)
         _flush(folder)
-        if old is not None and old != place.resolve():
+        if old is not None:
             shutil.rmtree(old, ignore_errors=True)
     wait()
     return place
 
 
 def latest(run: Path) -> Path | None:
-    """The folder of the last whole checkpoint; None where there is none."""
+    """The folder of the last whole checkpoint; None where there is none.  Raises ConvatlasError where it is gone."""
     pointer = run / FOLDER / LAST
-    return pointer.resolve() if pointer.exists() else None
+    if pointer.is_symlink() and not pointer.exists():
+        raise ConvatlasError(f"{pointer} points at a checkpoint that is not there")
+    return run / FOLDER / os.readlink(pointer) if pointer.exists() else None
 
 
 def _flush(path: Path) -> None:

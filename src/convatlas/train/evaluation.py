@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -49,10 +50,12 @@ def evaluate(
     A folder that is not divided into splits is taken whole.  Classes are matched by their names where the network's are
     known, else by their order.  Raises ConvatlasError where they do not match.
     """
+    if batch < 1:
+        raise ConvatlasError(f"batch is at least 1, not {batch}")
     net = pretrained(network, weights)
     preprocess, told = net.weights.preprocess, record_of_run(network)
     own = Setup.from_json(told["setup"]) if told is not None else None
-    if own is not None and own.data == data:  # its own pictures, divided as they were
+    if own is not None and _place(own.data) == _place(data):  # its own pictures, divided as they were
         opened = own.open()
     else:
         opened = load(data, bad_images=bad_images, split=split or "test")
@@ -71,6 +74,12 @@ def evaluate(
             answers.append(order[truth.cpu()])
     figures: dict[str, Any] = scores(torch.cat(logits), torch.cat(answers))
     return {**figures, "pictures": len(chosen), "seconds": time.perf_counter() - start}
+
+
+def _place(spec: str) -> tuple[str, str]:
+    """A data set's kind, and where it is, however it is written."""
+    kind, _, where = spec.partition(":")
+    return kind, str(Path(where).expanduser().resolve()) if where else ""
 
 
 def _matched(data: Data, labels: Sequence[Label]) -> torch.Tensor:

@@ -26,14 +26,14 @@ class Feed:
     def __init__(self, recipe: Recipe, preprocess: Preprocess, device: torch.device, readers: int = 0):
         self.recipe, self.preprocess, self.device, self.readers = recipe, preprocess, device, readers
         shape = (1, -1, 1, 1)
-        self._mean = torch.tensor(preprocess.mean, device=device).view(shape) * 255
-        self._std = torch.tensor(preprocess.std, device=device).view(shape) * 255
-        self._fitted: dict[int, Tensor] = {}
+        self._mean = torch.tensor(preprocess.mean, device=device).view(shape) * preprocess.scale
+        self._std = torch.tensor(preprocess.std, device=device).view(shape) * preprocess.scale
+        self._fitted: dict[tuple[int, int], Tensor] = {}
 
     def training(self, split: Arrays | Files, order: Order, epoch: int, first: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of an epoch from its step ``first`` on, changed as the recipe says."""
         if isinstance(split, Arrays):
-            images = self._fit(split)
+            images = self._fit(split, self.recipe.size or self.preprocess.crop)
             for step in range(first, order.steps):
                 places, seeds = order.take(epoch, step)
                 pictures = augment(images[places], seeds, self.recipe)
@@ -45,7 +45,7 @@ class Feed:
     def testing(self, split: Arrays | Files, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """All pictures in their own order, unchanged."""
         if isinstance(split, Arrays):
-            images = self._fit(split)
+            images = self._fit(split, self.preprocess.crop)
             for start in range(0, len(split), size):
                 yield self._normal(images[start : start + size]), split.labels[start : start + size].to(self.device)
             return
@@ -64,13 +64,15 @@ class Feed:
         for images, labels in loader:
             yield images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
 
-    def _fit(self, split: Arrays) -> Tensor:
+    def _fit(self, split: Arrays, side: int) -> Tensor:
         """The split's pictures at the size that the network reads, in memory."""
-        if id(split) not in self._fitted:
-            self._fitted[id(split)] = fitted(split.images, self.preprocess.crop).to(self.device)
-        return self._fitted[id(split)]
+        if (id(split), side) not in self._fitted:
+            self._fitted[id(split), side] = fitted(split.images, side).to(self.device)
+        return self._fitted[id(split), side]
 
     def _normal(self, pictures: Tensor) -> Tensor:
+        if self.preprocess.order == "BGR":
+            pictures = pictures.flip(1)
         return (pictures.float() - self._mean) / self._std
 
 
@@ -113,7 +115,7 @@ def transforms(recipe: Recipe, preprocess: Preprocess) -> Any:
     """From a PIL picture to the tensor that the network reads in training."""
     from torchvision.transforms import v2
 
-    side = preprocess.crop
+    side = recipe.size or preprocess.crop
     steps: list[Any] = [v2.Grayscale()] if preprocess.order == "L" else []
     if recipe.crop == "resized":
         steps.append(v2.RandomResizedCrop(side, scale=recipe.scale, ratio=recipe.ratio, antialias=True))
@@ -123,6 +125,8 @@ def transforms(recipe: Recipe, preprocess: Preprocess) -> Any:
         steps += [v2.Resize(round(side / recipe.test_crop)), v2.RandomCrop(side)]
     else:
         steps += [v2.Resize(round(side / recipe.test_crop)), v2.CenterCrop(side)]
+    if recipe.shift:
+        steps.append(v2.RandomCrop(side, padding=recipe.shift))
     if recipe.flip:
         steps.append(v2.RandomHorizontalFlip())
     steps += by_picture(recipe)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from convatlas.errors import ConvatlasError
-from convatlas.train import checkpoint
-from convatlas.train.run import Run, begin, finished, refuse_a_second, resume
+from convatlas.train.loop import RESUME_ME
+from convatlas.train.run import Run, begin, finished, is_of, refuse_a_second, resume
 from convatlas.train.running import Running
 from convatlas.train.setup import Setup
 
@@ -32,11 +33,25 @@ def processes(wanted: int | None) -> int:
 
 
 def under_torchrun(workers: int | None, words: Sequence[str]) -> int:
-    """The command line ``words`` by several processes of this machine; torchrun's exit status."""
+    """The command line ``words`` by several processes of this machine; torchrun's exit status, or RESUME_ME where the
+    run was asked to stop: torchrun hands SIGTERM and SIGINT on to them."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--max-restarts", str(RESTARTS)]
     command = [*launcher, "--nproc-per-node", str(processes(workers)), "-m", "convatlas", *words]
     environment = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes(workers))), **os.environ}
-    return subprocess.run(command, env=environment, check=False).returncode
+    running = subprocess.Popen(command, env=environment)
+    asked: list[int] = []
+
+    def hand_on(number: int, frame: Any) -> None:
+        asked.append(number)
+        running.send_signal(number)
+
+    before = {number: signal.signal(number, hand_on) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        status = running.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return RESUME_ME if asked else status
 
 
 def under_ray(
@@ -56,6 +71,7 @@ def under_ray(
     folder = folder.absolute()
     if setup is not None:
         refuse_a_second(folder)
+        setup = replace(setup, data=_absolute(setup.data), weights=setup.weights and _absolute(setup.weights))
     gpu = running.device != "cpu" and torch.cuda.is_available()
     spoken = replace(running, watch=None)  # a progress bar does not travel
     trainer = TorchTrainer(
@@ -76,11 +92,18 @@ def under_ray(
     return finished(folder)
 
 
+def _absolute(name: str) -> str:
+    """A path, alone or after folder:, imagenet: or npz:, from the root; whatever names no file as it is."""
+    kind, colon, where = name.rpartition(":")
+    path = Path(where).expanduser()
+    return f"{kind}{colon}{path.absolute()}" if path.exists() and where else name
+
+
 def _share(config: Mapping[str, Any]) -> None:
     """One worker's part."""
     logging.getLogger("accelerate").setLevel(logging.WARNING)  # Ray shows what a worker logs
     setup, folder, running = config["setup"], config["folder"], config["running"]
-    if setup is None or checkpoint.latest(folder) is not None:
+    if setup is None or is_of(setup, folder):
         resume(folder, values=config["values"] if setup is None else None, running=running)
     else:
         begin(setup, folder, running)

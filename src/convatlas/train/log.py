@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from convatlas.errors import ConvatlasError
+from convatlas.train.checkpoint import write_whole
 
 METRICS = "metrics.jsonl"
 
@@ -24,14 +25,15 @@ class Log:
             return
         path = run / METRICS
         kept = [] if upto is None or not path.exists() else [row for row in rows(path) if _before(row, upto)]
-        path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+        text = "".join(json.dumps(row) + "\n" for row in kept)
+        write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
         self._file = path.open("a", encoding="utf-8", buffering=1 << 16)
         if tensorboard:
             try:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError:
                 raise ConvatlasError("TensorBoard is not installed: pip install 'convatlas[tensorboard]'") from None
-            self._board = SummaryWriter(run / "tensorboard", purge_step=upto)
+            self._board = SummaryWriter(run / "tensorboard", purge_step=0 if upto is None else upto + 1)
 
     def write(self, split: str, epoch: float, step: int, **figures: Any) -> None:
         if self._file is not None:

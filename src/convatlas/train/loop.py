@@ -55,6 +55,8 @@ class State:
     best: dict[str, float] = field(default_factory=dict)
     pictures: int = 0
     seconds: float = 0.0
+    validated: int = 0
+    """Steps after which the network was last validated."""
     average: list[Tensor] = field(default_factory=list)
 
     def state_dict(self) -> dict[str, Any]:
@@ -151,8 +153,9 @@ class Loop:
             self.watch("begin", {"done": self.done, "last": self.last})
             if self.done == 0:
                 self.save()
-            while self.done < self.last:
-                self._epoch()
+            while self.state.validated < self.last:
+                if self.done < self.last or self.state.step == self.order.steps:
+                    self._epoch()
                 figures = self.validate()
                 self.log.write("validation", float(self.state.epoch), self.done, **figures)
                 self.log.flush()
@@ -160,6 +163,7 @@ class Loop:
                 if not self.state.best or figures["accuracy"] > self.state.best["accuracy"]:
                     self.state.best = {"epoch": self.state.epoch, **figures}
                     self._keep_best()
+                self.state.validated = self.done
                 self.save()
 
     def _epoch(self) -> None:
@@ -192,8 +196,7 @@ class Loop:
         torch, and changes gradients in the last bit."""
         copy = deepcopy(self.plain)
         answers, made = _Answers(copy, aux=bool(copy.aux) and self.recipe.aux_weight > 0), optimizer(self.recipe, copy)
-        count = len(pictures) // self.recipe.accumulate
-        pictures, labels = (part[:count].contiguous() for part in (pictures, labels))
+        pictures, labels = (part.chunk(self.recipe.accumulate)[0].contiguous() for part in (pictures, labels))
         pictures = pictures.contiguous(memory_format=self.format)
 
         def step() -> None:
@@ -339,7 +342,7 @@ class Loop:
         """SIGTERM and SIGINT ask for a checkpoint at the next step; a second SIGINT does not wait."""
 
         def ask(number: int, frame: Any) -> None:
-            if self.asked is not None and number == signal.SIGINT:
+            if self.asked == number == signal.SIGINT:
                 raise KeyboardInterrupt
             self.asked = number
 

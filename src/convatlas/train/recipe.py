@@ -68,10 +68,10 @@ class Recipe(BaseModel):
 
     # ---- the pictures
     size: int | None = Field(None, ge=1)
-    """Side of the training pictures in pixels; None: the network's own.  test_size: of the others."""
+    """Side of the training pictures in pixels; None: the network's own.  test_size: of the others, by default alike."""
     test_size: int | None = Field(None, ge=1)
     test_crop: float = Field(0.875, gt=0, le=1)
-    """Part of the shorter side that is seen at test time (pictures from files)."""
+    """Part of the shorter side that is seen at test time (pictures from files); of published weights unless given."""
     crop: Literal["none", "pad", "resized", "random"] = "none"
     """pad: a random place after padding by ``padding``; resized: ``scale`` of the area at ``ratio``, resized; random:
     a random place of the picture, its shorter side resized to size / test_crop."""
@@ -96,7 +96,8 @@ class Recipe(BaseModel):
 
     init: Literal["own", "he", "glorot", "gaussian"] = "own"
     """What convolutions and linear layers begin with.  own: what the network's paper says; he: N(0, 2 / fan_out);
-    glorot: uniform with variance 2 / (fan_in + fan_out); gaussian: N(0, 0.01^2), as AlexNet and VGG."""
+    glorot: uniform with variance 2 / (fan_in + fan_out); gaussian: N(0, 0.01^2), as AlexNet and VGG; with these three,
+    biases are 0."""
 
     # ---- how it runs
     precision: Literal["float32", "bfloat16", "float16"] = "float32"

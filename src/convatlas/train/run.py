@@ -13,18 +13,19 @@ from typing import Any
 
 import numpy as np
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import broadcast_object_list, set_seed
 
 from convatlas.data import Data
 from convatlas.errors import ConvatlasError
 from convatlas.net import ConvNet
-from convatlas.registry import RUN
+from convatlas.registry import RUN, record_of_run
 from convatlas.train import checkpoint
 from convatlas.train.curves import write_curves
 from convatlas.train.evaluation import scores
 from convatlas.train.feed import Feed
 from convatlas.train.log import Log
 from convatlas.train.loop import Loop
+from convatlas.train.recipe import changed
 from convatlas.train.report import write_report
 from convatlas.train.running import PLAINLY, Running, accelerator_for
 from convatlas.train.setup import OPTIMIZERS, Setup, batch_of, build, circumstances, options_of
@@ -78,14 +79,20 @@ def folder_of(setup: Setup, out: str | Path | None) -> Path:
 def begin(setup: Setup, folder: Path, running: Running = PLAINLY) -> Run:
     """``train``, of a request."""
     precision = setup.recipe.precision
-    if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0" and checkpoint.latest(folder) is not None:
+    if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0" and is_of(setup, folder):
         # A worker died, and torchrun starts all of them again with the command that began the run.
         return resume(folder, running=running)
     accelerator = accelerator_for(precision, running)
     if accelerator.is_main_process:
         refuse_a_second(folder)
     accelerator.wait_for_everyone()
-    return _run(setup, setup.open(), folder, accelerator, running, resumed=False)
+    return _run(setup, setup.open(), folder, accelerator, running)
+
+
+def is_of(setup: Setup, folder: Path) -> bool:
+    """Whether the folder holds a run of this very request."""
+    stored = record_of_run(folder)
+    return stored is not None and stored["setup"] == json.loads(json.dumps(setup.to_json()))
 
 
 def refuse_a_second(folder: Path) -> None:
@@ -107,19 +114,23 @@ def resume(folder: str | Path, *, values: Mapping[str, Any] | None = None, runni
         raise ConvatlasError(f"the run in {folder} is finished")
     setup = Setup.from_json(stored["setup"])
     plan = setup.recipe
-    now = plan.model_dump(mode="json")
-    then = stored["recipe"]
+    given = dict(values or {})
+    options: dict[str, Any] = {
+        **setup.options,
+        **{key: given.pop(key) for key in ("attention", "width") if key in given},
+    }
+    now = {**changed(plan, given).model_dump(mode="json", exclude={"sources"}), **options}
+    then = {**stored["recipe"], **setup.options}
     differing = [f"{key}: {then.get(key)} then, {now[key]} now" for key in now if then.get(key) != now[key]]
-    for key, value in (values or {}).items():
-        if str(now.get(key)) != str(value):
-            differing.append(f"{key}: {now.get(key)} then, {value} now")
     accelerator = accelerator_for(plan.precision, running)
+    if accelerator.num_processes != stored["world"]:
+        differing.append(f"processes: {stored['world']} then, {accelerator.num_processes} now")
     data = setup.open()
     if data.fingerprint != stored["data"]["fingerprint"]:
         differing.append(f"the data: {stored['data']['counts']} then, {_counts(data)} now, or other pictures")
     if differing:
         raise ConvatlasError(f"a run is resumed as it was begun; changed: {'; '.join(differing)}")
-    return _run(setup, data, folder, accelerator, running, resumed=True)
+    return _run(setup, data, folder, accelerator, running, stored)
 
 
 def finished(folder: Path) -> Run:
@@ -128,22 +139,37 @@ def finished(folder: Path) -> Run:
     return Run(folder, stored["best"], stored.get("test"))
 
 
-def _run(setup: Setup, data: Data, folder: Path, accelerator: Accelerator, running: Running, *, resumed: bool) -> Run:
+def _run(
+    setup: Setup,
+    data: Data,
+    folder: Path,
+    accelerator: Accelerator,
+    running: Running,
+    before: Mapping[str, Any] | None = None,
+) -> Run:
+    """before: what a run that is resumed has said of itself."""
     net, preprocess = build(setup, data)
     plan, first = setup.recipe, accelerator.is_main_process
-    batch = batch_of(setup, net, accelerator.num_processes)
+    if before is not None:
+        batch = int(before["batch"])
+    else:
+        chosen = batch_of(setup, net, preprocess, len(data.train), accelerator.num_processes) if first else 0
+        (batch,) = broadcast_object_list([chosen])
     record = _record(setup, data, net, preprocess, batch, accelerator) if first else {}
-    if first:
-        folder.mkdir(parents=True, exist_ok=True)
-        checkpoint.write_json(folder / RUN, {**record, "state": "running"})
+    if before is not None:
+        record |= {key: before[key] for key in ("command", "started") if key in before}
     set_seed(setup.seed + accelerator.process_index)  # dropout differs between processes
     loop = Loop(
         net, data, lambda chosen: Feed(plan, preprocess, chosen, running.readers), plan, batch=batch, seed=setup.seed,
         folder=folder, accelerator=accelerator, save_every=running.save_every, save_minutes=running.save_minutes,
         watch=(running.watch if first else None) or _nobody,
     )  # fmt: skip
-    went_on = resumed and loop.resume()
+    went_on = before is not None and loop.resume()
+    if first:
+        folder.mkdir(parents=True, exist_ok=True)
     log = Log(folder, first, upto=loop.done if went_on else None, tensorboard=running.tensorboard)
+    if first:
+        checkpoint.write_json(folder / RUN, {**record, "state": "running"})
     state = "stopped"
     try:
         loop.run(log)
@@ -152,6 +178,7 @@ def _run(setup: Setup, data: Data, folder: Path, accelerator: Accelerator, runni
         log.flush()
         if first:
             record |= {"state": state, **_cost(loop, record)}
+            record["measured_peak_bytes"] = loop.peak or (before or {}).get("measured_peak_bytes")
             checkpoint.write_json(folder / RUN, record)
         if first and state == "stopped":
             write_curves(folder)
@@ -176,7 +203,6 @@ def _cost(loop: Loop, record: Mapping[str, Any]) -> dict[str, Any]:
         "best": state.best,
         "seconds": state.seconds,
         "images_per_second": state.pictures / state.seconds if state.seconds else None,
-        "measured_peak_bytes": loop.peak,
         "process_peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "training_macs": record["macs_per_picture"] * 3 * state.pictures,
     }
@@ -214,11 +240,14 @@ def _record(
 
     plan = setup.recipe
     local = batch // accelerator.num_processes // plan.accumulate
-    graph = capture(net, input_size=(len(preprocess.order), preprocess.crop, preprocess.crop))
+    side = plan.size or preprocess.crop
+    graph = capture(net, input_size=(len(preprocess.order), side, side))
     totals = analyze(graph, batch=max(1, local), training=OPTIMIZERS[plan.optimizer], checkpointing=plan.checkpointing,
                      dtype=plan.precision).totals  # fmt: skip
     return {
         "network": setup.network,
+        "name": net.name,
+        "wnids": data.wnids,
         "classes": list(data.classes),
         "options": options_of(setup, data),
         "data": {"spec": setup.data, "name": data.name, "counts": _counts(data), "note": data.note,

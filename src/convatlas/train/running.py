@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from convatlas.errors import ConvatlasError
+from convatlas.errors import ConvatlasError, UnknownName
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -39,6 +39,9 @@ class Running:
     watch: Watch | None = None
 
 
+PATIENCE = timedelta(hours=6)
+"""How long processes wait for each other once they have met: for the first, while it tests, too."""
+
 PLAINLY = Running()
 
 
@@ -49,11 +52,17 @@ def accelerator_for(precision: str, running: Running = PLAINLY) -> Accelerator:
     """
     import torch
     from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
 
+    if running.device not in ("auto", "cpu"):
+        raise UnknownName("device", running.device, ["auto", "cpu"])
+    if running.readers < 0:
+        raise ConvatlasError(f"readers is at least 0, not {running.readers}")
     mixed = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[precision]
     # Without this, Accelerate does not see that there are other processes where there is no GPU.
     plain = running.device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
     meet(running.timeout, "gloo" if plain else "nccl")
+    AcceleratorState._reset_state()  # another run of this process may have had another precision
     try:
         return Accelerator(mixed_precision=mixed, cpu=plain)
     except (RuntimeError, ValueError) as error:
@@ -84,8 +93,11 @@ def meet(timeout: float, backend: str) -> None:
         raise ConvatlasError(f"port {port} is in use on {socket.gethostname()}; choose another MASTER_PORT "
                              "(torchrun --master-port)") from None  # fmt: skip
     store = dist.PrefixStore(f"convatlas/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
-    _arrived(store, rank, world, timeout)
-    dist.init_process_group(backend, store=store, rank=rank, world_size=world)
+    try:
+        _arrived(store, rank, world, timeout)
+    except dist.DistError:
+        raise ConvatlasError(f"rank 0 left before all {world} processes met") from None
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=PATIENCE)
 
 
 def _answers(host: str, port: int, timeout: float) -> bool:
@@ -102,8 +114,6 @@ def _answers(host: str, port: int, timeout: float) -> bool:
 
 def _arrived(store: Any, rank: int, world: int, timeout: float) -> None:
     """Wait until every rank has said that it is there."""
-    import torch.distributed as dist
-
     store.set(f"here/{rank}", socket.gethostname())
     waited = time.monotonic() + timeout
     missing = list(range(world))
@@ -118,7 +128,4 @@ def _arrived(store: Any, rank: int, world: int, timeout: float) -> None:
                              f"rank {', '.join(map(str, missing))}")  # fmt: skip
     if rank == 0:
         store.set("met", "yes")
-    try:
-        store.wait(["met"], timedelta(seconds=timeout))
-    except dist.DistError:
-        raise ConvatlasError(f"rank 0 left before all {world} processes met") from None
+    store.wait(["met"], timedelta(seconds=timeout))

@@ -7,7 +7,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,9 @@ from convatlas.weights.preprocess import Preprocess
 OPTIMIZERS = {"sgd": "momentum", "nesterov": "momentum", "adam": "adam", "adamw": "adam", "lamb": "adam",
               "rmsprop": "rmsprop_momentum", "rmsprop_tf": "rmsprop_momentum"}  # fmt: skip
 """Whose memory a recipe's optimizer takes, among those of the cost passes."""
+
+MOST = 4096
+"""No batch that is chosen by itself is larger."""
 
 FILLS = {"he": he("fan_out"), "glorot": xavier, "gaussian": gaussian(0.01)}
 """What a recipe's ``init`` stands for."""
@@ -112,9 +115,11 @@ def build(setup: Setup, data: Data) -> tuple[ConvNet, Preprocess]:
         net.reset_parameters()
         preprocess = Preprocess.for_input(net.input_size[1], net.input_size[0])
     else:
+        if plan.init != "own":
+            raise ConvatlasError("init is for fresh weights; these begin with published ones")
         net = weights.pretrained(setup.network, setup.weights, **options)
         preprocess = net.weights.preprocess
-    preprocess = fitting(preprocess, data, plan.size or net.input_size[1], setup.weights is None)
+    preprocess = fitting(preprocess, data, plan, net.input_size[1], setup.weights is None)
     for path in setup.freeze:
         try:
             net.get_submodule(path).requires_grad_(False)
@@ -123,38 +128,45 @@ def build(setup: Setup, data: Data) -> tuple[ConvNet, Preprocess]:
     return net, preprocess
 
 
-def fitting(preprocess: Preprocess, data: Data, side: int, fresh: bool) -> Preprocess:
-    """The preprocessing at the run's size; with fresh weights normalised by the data's own mean and deviation."""
-    from dataclasses import replace
+def fitting(preprocess: Preprocess, data: Data, plan: Recipe, own: int, fresh: bool) -> Preprocess:
+    """What is done to the pictures of the test; with fresh weights normalised by the data's own mean and deviation.
 
+    own: the side that the network is for.
+    """
+    side = plan.test_size or plan.size or own
     made = preprocess.at(side)
     if isinstance(data.train, Arrays):
-        own = data.train.images.shape[-1]  # a little smaller ones get a black border
-        made = replace(made, resize=own if 0 <= side - own <= NEAR else side)
+        there = data.train.images.shape[-1]  # a little smaller ones get a black border
+        made = replace(made, resize=there if 0 <= side - there <= NEAR else side)
+    elif "test_crop" in plan.model_fields_set:
+        made = replace(made, resize=round(side / plan.test_crop))
     if fresh or len(preprocess.mean) != data.channels:
         made = replace(made, mean=data.mean, std=data.std, scale=255.0, order="L" if data.channels == 1 else "RGB")
     return made
 
 
-def batch_of(setup: Setup, net: ConvNet, processes: int) -> int:
-    """The recipe's batch; for "auto" the largest power of two whose predicted peak fits the memory that is free."""
+def batch_of(setup: Setup, net: ConvNet, preprocess: Preprocess, pictures: int, processes: int) -> int:
+    """The recipe's batch; for "auto" the largest power of two a process whose predicted peak fits the memory that is
+    free, and no more than there are pictures.  Raises ConvatlasError where not even one fits."""
     from convatlas.cost import largest_batch
     from convatlas.graph.capture import capture
 
     plan = setup.recipe
     if plan.batch != "auto":
         return plan.batch
-    most = largest_batch(
-        capture(net), SPARE * free_memory(), training=OPTIMIZERS[plan.optimizer], checkpointing=plan.checkpointing,
-        dtype=plan.precision,
-    )  # fmt: skip
+    side, share = plan.size or preprocess.crop, processes * plan.accumulate
+    graph = capture(net, input_size=(len(preprocess.order), side, side))
+    most = largest_batch(graph, SPARE * free_memory(), training=OPTIMIZERS[plan.optimizer],
+                         checkpointing=plan.checkpointing, dtype=plan.precision)  # fmt: skip
+    most = min(most, MOST // share, pictures // share)
     if most < 1:
-        raise ConvatlasError(f"not even one picture fits: a step of {setup.network} takes more memory than is free")
-    return min(int(processes * plan.accumulate * (1 << (most.bit_length() - 1))), 4096)
+        raise ConvatlasError(f"not even one picture fits: a step of {setup.network} takes more memory than is free, or "
+                             f"there are fewer than {share} pictures")  # fmt: skip
+    return int(share * (1 << (most.bit_length() - 1)))
 
 
 def free_memory() -> int:
-    """Bytes free on the device that is trained on."""
+    """Bytes free for this process: of its GPU, or its share of the machine's."""
     import torch
 
     if torch.cuda.is_available():
@@ -162,7 +174,7 @@ def free_memory() -> int:
     info = Path("/proc/meminfo")
     if info.exists():
         lines = dict(line.split(":", 1) for line in info.read_text().splitlines())
-        return int(lines["MemAvailable"].split()[0]) * 1024
+        return int(lines["MemAvailable"].split()[0]) * 1024 // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 

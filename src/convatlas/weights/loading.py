@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from convatlas import facts, registry
 from convatlas.errors import ConvatlasError
-from convatlas.registry import of_run, record_of_run
+from convatlas.registry import record_of_run
 from convatlas.weights.cache import fetch
 from convatlas.weights.checkpoint import read
 from convatlas.weights.convert import convert, first_layer, is_classifier
@@ -48,6 +48,8 @@ def pretrained(
     classes: int | None = None,
     channels: int | None = None,
     input_size: int | None = None,
+    attention: str | None = None,
+    width: float | None = None,
     dropout: float | None = None,
     drop_path: float | None = None,
     aux: bool | None = None,
@@ -61,22 +63,19 @@ def pretrained(
 
     Raises ConvatlasError for weights that do not fit, cannot be fetched, or are not what was published.
     """
-    if record_of_run(name) is not None:
-        net = of_run(name)
-        load(net, Path(name) / BEST)
-        return net.eval()
+    given = dict(classes=classes, channels=channels, input_size=input_size, attention=attention, width=width,
+                 dropout=dropout, drop_path=drop_path, aux=aux)  # fmt: skip
+    options: dict[str, Any] = {option: value for option, value in given.items() if value is not None}
+    run = record_of_run(name)
+    if run is not None:
+        if weights != "default":
+            raise ConvatlasError(f"the run in {name} has weights of its own; name its network for others")
+        name, weights = run["network"], Path(name) / BEST
     source = find(name, weights)
-    state = convert(name, read(fetch(source)), source.form)
-    net = registry.create(
-        name,
-        classes=classes or _rows(state),
-        channels=channels,
-        input_size=input_size,
-        dropout=dropout,
-        drop_path=drop_path,
-        aux=aux,
-        initialise=False,
-    )
+    told = _told(source)
+    state = _ours(name, source, told)
+    own = told["options"] if told is not None and told["network"] == name else {"classes": _rows(state)}
+    net = registry.create(name, **{**own, **options}, initialise=False)
     _load(net, source, state, unset=True)
     return net.eval()
 
@@ -92,7 +91,23 @@ def load(net: ConvNet, weights: str | os.PathLike[str] = "default") -> Weights:
     if not getattr(net, "name", ""):
         raise ConvatlasError("weights are loaded into networks of the atlas; this one has no name")
     source = find(net.name, weights)
-    return _load(net, source, convert(net.name, read(fetch(source)), source.form))
+    return _load(net, source, _ours(net.name, source, _told(source)))
+
+
+def _told(source: Source) -> dict[str, Any] | None:
+    """What the run says of itself, whose weights these are."""
+    return record_of_run(Path(source.where).parent) if source.kind == "file" else None
+
+
+def _ours(name: str, source: Source, told: dict[str, Any] | None) -> dict[str, Tensor]:
+    """The tensors of a source, by our names; a run's have them, whatever options its network was built with."""
+    stored = read(fetch(source))
+    return stored if told is not None and name in _names(told) else convert(name, stored, source.form)
+
+
+def _names(told: dict[str, Any]) -> tuple[str, ...]:
+    """A run's network as it was asked for, and as it was built: resnet50 with gates is se_resnet50."""
+    return told["network"], told.get("name", told["network"])
 
 
 def _load(net: ConvNet, source: Source, state: dict[str, Tensor], unset: bool = False) -> Weights:
@@ -163,8 +178,8 @@ def _is_small(net: ConvNet) -> bool:
 def _travelling(net: ConvNet, source: Source, notes: list[str]) -> Weights:
     channels, size = net.input_size[0], net.input_size[1]
     preprocess = source.preprocess
-    told = record_of_run(Path(source.where).parent) if source.kind == "file" else None
-    if told is not None and told["network"] == net.name:
+    told = _told(source)
+    if told is not None and net.name in _names(told):
         return _as_told(net, source, told, notes)
     if source.kind == "file":
         preprocess = _assumed(net.name, size)
@@ -186,7 +201,8 @@ def _as_told(net: ConvNet, source: Source, told: dict[str, Any], notes: list[str
     preprocess, classes = Preprocess(**lists), tuple(told["classes"])
     side = told["options"].get("input_size", net.input_size[1])
     notes = [note for note in notes if not (side == net.input_size[1] and note.startswith("built for"))]
-    labels = tuple(map(Label, classes)) if len(classes) == net.classes else named(None, net.classes)
+    wnids = told.get("wnids") or (None,) * len(classes)
+    labels = tuple(map(Label, classes, wnids)) if len(classes) == net.classes else named(None, net.classes)
     source = replace(source, classes=net.classes, labels=None, preprocess=preprocess)
     return Weights(source, labels, preprocess, tuple(notes))
 
