@@ -236,7 +236,9 @@ def test_a_damaged_copy_is_fetched_again(small: Path, tmp_path: Path) -> None:
     assert Mirror.asked["train-images-idx3-ubyte.gz"] == 5
 
 
-@pytest.mark.parametrize("served", [b"<html>please log in</html>", gzip.compress(b"\0\0\x08\x03", mtime=0), b"\x1f\x8bcut off"])
+@pytest.mark.parametrize(
+    "served", [b"<html>please log in</html>", gzip.compress(b"\0\0\x08\x03", mtime=0), b"\x1f\x8bcut off"]
+)
 def test_another_file_from_the_mirror_is_not_kept(small: Path, tmp_path: Path, served: bytes) -> None:
     (small / "t10k-labels-idx1-ubyte.gz").write_bytes(served)
     said = refused("mnist", cache=tmp_path / "cache")

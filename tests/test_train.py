@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,20 +17,25 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
 from convatlas import facts
-from convatlas.data import load
+from convatlas.cli import main
+from convatlas.cli.train import _value
+from convatlas.data import Arrays, load
 from convatlas.errors import ConvatlasError
 from convatlas.train import Running, checkpoint, evaluate, resume, train
 from convatlas.train.augment import augment, moved
-from convatlas.train.loop import RESUME_ME, NotFinite
+from convatlas.train.feed import Feed
+from convatlas.train.loop import RESUME_ME, NotFinite, Stopped
 from convatlas.train.mix import mixed_up
 from convatlas.train.order import Order, uniform
 from convatlas.train.rate import learning_rate, optimizer
 from convatlas.train.recipe import Recipe
 from convatlas.train.setup import Setup, build
+from convatlas.weights import Preprocess, pretrained
 
 PLAIN = Recipe(epochs=2, batch=8, learning_rate=0.1)
 
@@ -364,7 +370,6 @@ def test_a_port_in_use_is_named() -> None:
 
 def test_a_runs_folder_is_a_model(finished: Path) -> None:
     from convatlas import analyze, data, predict
-    from convatlas.weights import pretrained
 
     net = pretrained(str(finished))
     assert [label.name for label in net.weights.labels] == list("0123456789")
@@ -380,6 +385,112 @@ def test_a_runs_folder_is_a_model(finished: Path) -> None:
     ]
     assert sum(right) >= 15
     assert evaluate(str(finished), "digits")["accuracy"] == metrics(finished)[-1]["accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("network", "values", "options"),
+    [
+        ("resnet18", {}, {}),  # on small pictures, with another stem
+        ("resnet20_cifar", {"size": 16}, {"attention": "se"}),
+        ("mobilenet_v2_x1_0", {}, {"width": 0.25}),
+    ],
+)
+def test_a_runs_network_is_read_back_as_it_was_built(
+    tmp_path: Path, network: str, values: dict[str, Any], options: dict[str, Any]
+) -> None:
+    run = tmp_path / "run"
+    train(network, "digits", recipe="general", values={**values, "epochs": 0.05}, options=options, out=run)
+    assert evaluate(str(run), "digits")["accuracy"] == metrics(run)[-1]["accuracy"]
+    assert pretrained(network, run).weights.preprocess == pretrained(str(run)).weights.preprocess
+    assert pretrained(network, run, classes=3).classes == 3
+    with pytest.raises(ConvatlasError, match="weights of its own"):
+        pretrained(str(run), "timm")
+
+
+def test_pictures_in_memory_are_normalised_as_those_from_files() -> None:
+    """In the units of each set of weights: Lite's are (x - 127) / 128, SqueezeNet's in the order BGR."""
+    picture = np.random.RandomState(0).randint(0, 256, (16, 16, 3)).astype(np.uint8)
+    images = torch.from_numpy(picture).permute(2, 0, 1)[None].contiguous()
+    split = Arrays(images, torch.zeros(1, dtype=torch.int64), "", np.arange(1))
+    for preprocess in (
+        Preprocess(crop=16, resize=16, mean=(127.0,) * 3, std=(128.0,) * 3, scale=1.0),
+        Preprocess(crop=16, resize=16, mean=(104.0, 117.0, 123.0), std=(1.0,) * 3, scale=1.0, order="BGR"),
+        Preprocess(crop=16, resize=16),
+    ):
+        feed = Feed(PLAIN, preprocess, torch.device("cpu"))
+        (made, _), *_ = feed.testing(split, 1)
+        assert np.allclose(made[0].numpy(), preprocess(Image.fromarray(picture)), atol=1e-5)
+
+
+def test_a_run_stopped_at_its_last_step_is_still_validated(finished: Path, tmp_path: Path) -> None:
+    last = [row for row in metrics(finished) if row["split"] == "train"][-1]["step"]
+
+    def watch(event: str, figures: dict[str, Any]) -> None:
+        if event == "step" and figures["step"] == last:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Stopped):
+        train("lenet5_modern", "digits", values={"epochs": 3}, out=tmp_path / "run", running=Running(watch=watch))
+    assert (checkpoint.latest(tmp_path / "run") or Path()).name == f"step-{last + 1}"
+    resume(tmp_path / "run")
+    ours, theirs = metrics(tmp_path / "run"), metrics(finished)
+    assert [row["split"] for row in ours] == [row["split"] for row in theirs]
+
+
+def test_a_run_is_resumed_by_as_many_processes(finished: Path, tmp_path: Path) -> None:
+    stored = json.loads((finished / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps({**stored, "state": "stopped", "world": 2}))
+    with pytest.raises(ConvatlasError, match="processes: 2 then, 1 now"):
+        resume(tmp_path)
+
+
+def test_saving_a_step_again_keeps_the_one_before_until_it_is_done(tmp_path: Path) -> None:
+    def fill(word: str) -> Any:
+        return lambda folder: (folder / "word").write_text(word)
+
+    def broken(folder: Path) -> None:
+        raise OSError("no space left on device")
+
+    checkpoint.save(tmp_path, 5, fill("one"), wait=lambda: None)
+    with pytest.raises(ConvatlasError, match="no space left"):
+        checkpoint.save(tmp_path, 5, broken, wait=lambda: None)
+    for word in ("one", "two", "three"):
+        if word != "one":
+            checkpoint.save(tmp_path, 5, fill(word), wait=lambda: None)
+        kept = checkpoint.latest(tmp_path)
+        assert kept is not None
+        assert (kept / "word").read_text() == word
+        assert len(list((tmp_path / "checkpoints").iterdir())) == 2
+    shutil.rmtree(kept)
+    with pytest.raises(ConvatlasError, match="not there"):
+        checkpoint.latest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--resume", "x", "--seed", "3"], "knows its seed"),
+        (["lenet5_modern", "--data", "digits", "--save-every", "nanmin"], "steps, or minutes"),
+        (["lenet5_modern", "--data", "digits", "--device", "cuad"], "unknown device"),
+        (["lenet5_modern", "--data", "digits", "--readers", "-1"], "at least 0"),
+        (["lenet5_modern", "--data", "digits", "--launcher", "rai"], "did you mean 'ray'"),
+        (["lenet5_modern", "--data", "digits", "--workers", "2"], "--launcher"),
+        (["lenet5_modern", "--data", "digits", "--epoch", "2", "--launcher", "torchrun"], "did you mean 'epochs'"),
+        (["resnet20_cifar", "--data", "digits", "--weights", "akamaster", "--init", "he"], "fresh weights"),
+        (["resnet20_cifar", "--data", "digits", "--width", "wide"], "width"),
+    ],
+)
+def test_a_command_that_does_not_fit_is_refused(
+    words: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", *words]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_values_on_the_command_line_are_what_the_recipe_takes() -> None:
+    assert [_value("steps", "15"), _value("steps", "15,22.5"), _value("crop", "none")] == [[15], [15, 22.5], "none"]
+    assert [_value("clip", "none"), _value("flip", "true"), _value("batch", "auto")] == [None, True, "auto"]
 
 
 def test_counting_memory_changes_nothing(finished: Path) -> None:

@@ -261,7 +261,7 @@ def _check(entry: Entry, given: Mapping[str, Any]) -> None:
             raise ConvatlasError(f"{option} must be a whole number of at least 1, not {value!r}")
         if option in ("dropout", "drop_path") and not 0 <= value < 1:
             raise ConvatlasError(f"{option} is a probability in [0, 1), not {value!r}")
-        if option == "width" and not value > 0:
+        if option == "width" and not (isinstance(value, int | float) and value > 0):
             raise ConvatlasError(f"width must be greater than 0, not {value!r}")
 
 
