@@ -95,9 +95,14 @@ class Study:
         """Run one trial; its name where it fails."""
         folder = self.folder / trial.name
         told = self._told(folder)
+        words = [*trial.words, "--seed", str(trial.seed), "--out", str(folder)]
+        before = told.get("command", ["train", *words])
+        if "--resume" not in before and before != ["train", *words]:
+            print(f"{trial.name} was begun as convatlas {' '.join(before)}; remove {folder} to run it anew")
+            return trial.name
         if self.stopping or told.get("state") == "finished":
             return None
-        words = ["--resume", str(folder)] if told else [*trial.words, "--seed", str(trial.seed), "--out", str(folder)]
+        words = ["--resume", str(folder)] if told else words
         cores = os.cpu_count() or 1
         environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, cores // self.jobs))}
         self.folder.mkdir(parents=True, exist_ok=True)
