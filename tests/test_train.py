@@ -493,8 +493,7 @@ def test_values_on_the_command_line_are_what_the_recipe_takes() -> None:
     assert [_value("clip", "none"), _value("flip", "true"), _value("batch", "auto")] == [None, True, "auto"]
 
 
-def test_counting_memory_changes_nothing(finished: Path) -> None:
-    """Counted in a rehearsal, whose tensors are those that are predicted."""
+def test_the_memory_that_is_counted_is_that_predicted(finished: Path) -> None:
     stored = json.loads((finished / "run.json").read_text())
     assert stored["measured_peak_bytes"] == pytest.approx(stored["predicted_peak_bytes"], rel=0.01)
 

@@ -70,9 +70,9 @@ class _Answers(nn.Module):
     """What is trained: a network that gives its logits and those of its auxiliary heads, so that several processes see
     the gradients of both."""
 
-    def __init__(self, net: ConvNet, aux: bool):
+    def __init__(self, net: ConvNet, recipe: Recipe):
         super().__init__()
-        self.net, self.with_aux = net, aux
+        self.net, self.with_aux = net, bool(net.aux) and recipe.aux_weight > 0
 
     def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         return self.net.with_aux(x) if self.with_aux else (self.net(x), {})
@@ -106,8 +106,7 @@ class Loop:
         self.format = torch.channels_last if recipe.channels_last else torch.contiguous_format
         net.to(memory_format=self.format)
         net.checkpointing = recipe.checkpointing
-        answers = _Answers(net, aux=bool(net.aux) and recipe.aux_weight > 0)
-        self.net, self.optimizer = accelerator.prepare(answers, optimizer(recipe, net))
+        self.net, self.optimizer = accelerator.prepare(_Answers(net, recipe), optimizer(recipe, net))
         self.feed = feed(accelerator.device)
         self.order = Order(len(data.train), batch, seed, accelerator.process_index, accelerator.num_processes)
         self.state = State()
@@ -140,9 +139,8 @@ class Loop:
             return False
         self.accelerator.load_state(str(found))
         chance = torch.load(found / f"random_states_{self.accelerator.process_index}.pkl", weights_only=False)
-        if not torch.equal(
-            torch.get_rng_state(), chance["torch_manual_seed"]
-        ):  # Accelerate only logs that it could not
+        # Accelerate only logs that it could not.
+        if not torch.equal(torch.get_rng_state(), chance["torch_manual_seed"]):
             raise ConvatlasError(f"the state of chance could not be restored from {found}")
         return True
 
@@ -195,7 +193,7 @@ class Loop:
         """Most bytes of tensors in the second step of a copy of the network: to count them takes another way through
         torch, and changes gradients in the last bit."""
         copy = deepcopy(self.plain)
-        answers, made = _Answers(copy, aux=bool(copy.aux) and self.recipe.aux_weight > 0), optimizer(self.recipe, copy)
+        answers, made = _Answers(copy, self.recipe), optimizer(self.recipe, copy)
         pictures, labels = (part.chunk(self.recipe.accumulate)[0].contiguous() for part in (pictures, labels))
         pictures = pictures.contiguous(memory_format=self.format)
 
