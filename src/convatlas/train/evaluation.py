@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from convatlas import heap
 from convatlas.data import Data, load
 from convatlas.errors import ConvatlasError
 from convatlas.registry import record_of_run
@@ -31,6 +32,7 @@ def scores(logits: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
     return found
 
 
+@heap.kept()
 def evaluate(
     network: str,
     data: str,

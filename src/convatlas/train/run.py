@@ -15,6 +15,7 @@ import numpy as np
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, set_seed
 
+from convatlas import heap
 from convatlas.data import Data
 from convatlas.errors import ConvatlasError
 from convatlas.net import ConvNet
@@ -139,6 +140,7 @@ def finished(folder: Path) -> Run:
     return Run(folder, stored["best"], stored.get("test"))
 
 
+@heap.kept()
 def _run(
     setup: Setup,
     data: Data,
