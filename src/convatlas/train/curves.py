@@ -80,13 +80,14 @@ def curves(run: Path) -> Figure:
     from matplotlib.figure import Figure
 
     told, seen = record(run), course(run)
-    made = Figure(figsize=(9, 8), layout="constrained")
+    made = Figure(figsize=(9, 8))
+    _margins(made, top=0.65, gap=0.42)
     panels = made.subplots(3, 1, sharex=True, height_ratios=[3, 3, 1.6])
     for draw, panel in zip(PANELS.values(), panels):
         draw(panel, told, seen)
         panel.label_outer()
     words = plain(str(told.get("title") or told.get("network") or run.name))
-    title = made.suptitle(words, x=0.01, ha="left", color=INK)
+    title = made.suptitle(words, x=0.01, y=0.985, ha="left", va="top", color=INK)
     title.set_parse_math(False)
     return made
 
@@ -95,9 +96,17 @@ def panel(name: str, told: dict[str, Any], seen: Course) -> Figure:
     """One of the PANELS by itself, of a width that a telephone can show.  told, seen: the run's record and course."""
     from matplotlib.figure import Figure
 
-    made = Figure(figsize=(4.4, 3.1), layout="constrained")
+    made = Figure(figsize=(4.4, 3.1))
+    _margins(made)
     PANELS[name](made.subplots(), told, seen)
     return made
+
+
+def _margins(made: Figure, *, top: float = 0.32, gap: float = 0) -> None:
+    """Room for ticks and titles, in inches.  (The constrained layout finds it by drawing everything once more.)"""
+    wide, tall = made.get_size_inches()
+    made.subplots_adjust(left=0.65 / wide, right=1 - 0.15 / wide, bottom=0.45 / tall, top=1 - top / tall,
+                         hspace=3 * gap / tall)  # fmt: skip
 
 
 def write_curves(run: Path) -> list[Path]:

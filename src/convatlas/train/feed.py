@@ -73,7 +73,7 @@ class Feed:
     def _normal(self, pictures: Tensor) -> Tensor:
         if self.preprocess.order == "BGR":
             pictures = pictures.flip(1)
-        return (pictures.float() - self._mean) / self._std
+        return torch.sub(pictures, self._mean).div_(self._std)
 
 
 def fitted(images: Tensor, side: int) -> Tensor:

@@ -115,7 +115,8 @@ class Loop:
         self.averaged = [t for t in net.state_dict().values() if t.is_floating_point()] if recipe.ema else []
         self.state.average = [t.clone() for t in self.averaged]
         self.every = 1 if accelerator.device.type == "cpu" and self.order.world == 1 else TOGETHER
-        self.pending: list[tuple[int, Tensor]] = []
+        self.pending: list[tuple[int, float, Tensor]] = []
+        """Step, learning rate, and (loss, accuracy) of what is not yet written down."""
         self.asked: int | None = None
         self.peak: int | None = None
         """Most bytes of the tensors of a step."""
@@ -219,16 +220,16 @@ class Loop:
             group["lr"] = rate
         pictures, targets = mixed_up(pictures, labels, recipe, self.plain.classes, self.seed, done)
         parts = list(zip(pictures.chunk(recipe.accumulate), targets.chunk(recipe.accumulate)))
-        figures = torch.zeros(2, device=pictures.device)
+        figures = []
         for number, (part, target) in enumerate(parts):
             quiet = number < len(parts) - 1 and self.order.world > 1
             with self.accelerator.no_sync(self.net) if quiet else nullcontext():
-                share = len(part) / len(pictures)
                 loss, logits = self._loss(self.net, part.contiguous(memory_format=self.format), target)
+                share = len(part) / len(pictures)
                 self.accelerator.backward(loss * share if len(parts) > 1 else loss)
-                with torch.no_grad():
-                    top = target.argmax(1) if target.dim() == 2 else target
-                    figures += torch.stack([loss.detach().float(), (logits.argmax(1) == top).float().mean()]) * share
+            top = target.argmax(1) if target.dim() == 2 else target
+            right = (logits.detach().argmax(1) == top).float().mean()
+            figures.append(torch.stack((loss.detach().float(), right)) * share)
         if recipe.clip is not None:
             self.accelerator.clip_grad_norm_(self.net.parameters(), recipe.clip)
         self.optimizer.step()
@@ -237,7 +238,7 @@ class Loop:
             # Young averages move faster: after n steps the decay is at most (1 + n) / (10 + n).
             decay = min(recipe.ema, (1 + done) / (10 + done))
             torch._foreach_lerp_(self.state.average, self.averaged, 1 - decay)
-        self.pending.append((done, figures))
+        self.pending.append((done, rate, sum(figures[1:], figures[0])))
 
     def _loss(self, net: nn.Module, pictures: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         logits, aux = net(pictures)
@@ -254,14 +255,15 @@ class Loop:
         """
         if not self.pending:
             return
-        due = self.save_minutes is not None and time.monotonic() - self.saved > 60 * self.save_minutes
-        asked = torch.tensor([float(self.asked is not None), float(due)], device=self.pending[0][1].device)
-        stacked = torch.stack([*[figures for _, figures in self.pending], asked])
+        due: float = self.save_minutes is not None and time.monotonic() - self.saved > 60 * self.save_minutes
+        stop: float = self.asked is not None
+        stacked = torch.stack([figures for _, _, figures in self.pending])
         if self.order.world > 1:
-            stacked = self.accelerator.reduce(stacked, "mean")
-        *rows, (stop, due) = stacked.tolist()
-        for (step, _), (loss, accuracy) in zip(self.pending, rows):
-            rate = learning_rate(self.recipe, self.batch, step, self.order.steps)
+            asked = torch.tensor([[stop, due]], dtype=stacked.dtype, device=stacked.device)
+            *rows, (stop, due) = self.accelerator.reduce(torch.cat([stacked, asked]), "mean").tolist()
+        else:
+            rows = stacked.tolist()
+        for (step, rate, _), (loss, accuracy) in zip(self.pending, rows):
             self.log.write("train", round(step / self.order.steps, 6), step,
                            loss=loss, accuracy=accuracy, learning_rate=rate)  # fmt: skip
             if not math.isfinite(loss):
@@ -272,8 +274,8 @@ class Loop:
                     "--warmup or --clip 1 may help"
                 )
         self.pending = []
-        rate = self.state.pictures / self.state.seconds if self.state.seconds else 0.0
-        self.watch("step", {"step": self.done, "loss": rows[-1][0], "accuracy": rows[-1][1], "images_per_second": rate})
+        speed = self.state.pictures / self.state.seconds if self.state.seconds else 0.0
+        self.watch("step", {"step": self.done, "loss": loss, "accuracy": accuracy, "images_per_second": speed})
         if stop or (due and self.state.step < self.order.steps):  # at an epoch's end one is saved anyhow
             self.save()
         if stop:

@@ -63,11 +63,11 @@ def optimizer(recipe: Recipe, net: nn.Module) -> torch.optim.Optimizer:
     with_eps: dict[str, Any] = {} if eps is None else {"eps": eps}
     kind = recipe.optimizer
     if kind in ("sgd", "nesterov"):
-        return torch.optim.SGD(groups, rate, momentum=recipe.momentum, nesterov=kind == "nesterov")
+        return torch.optim.SGD(groups, rate, momentum=recipe.momentum, nesterov=kind == "nesterov", fused=True)
     if kind == "adam":
-        return torch.optim.Adam(groups, rate, betas=(recipe.momentum, 0.999), **with_eps)
+        return torch.optim.Adam(groups, rate, betas=(recipe.momentum, 0.999), fused=True, **with_eps)
     if kind == "adamw":
-        return torch.optim.AdamW(groups, rate, betas=(recipe.momentum, 0.999), **with_eps)
+        return torch.optim.AdamW(groups, rate, betas=(recipe.momentum, 0.999), fused=True, **with_eps)
     if kind == "rmsprop":
         return torch.optim.RMSprop(groups, rate, alpha=recipe.decay, momentum=recipe.momentum, **with_eps)
     try:
