@@ -68,7 +68,7 @@ def test_every_value_has_a_source_and_every_source_a_value(file: str, table: str
     assert all(text.strip() for text in sources.values())
     # A table that changes a value that it took says where the new one comes from.
     own = FILES[file][table]
-    assert set(own) - WORDS - {"like", "networks"} == set(own.get("sources", ()))
+    assert set(own) - WORDS - {"like", "networks", "data"} == set(own.get("sources", ()))
     Recipe.model_validate(entry)
 
 
@@ -88,7 +88,15 @@ def test_a_table_for_some_networks_meets_some_and_no_network_meets_two() -> None
             for kind in ("paper", "modern"):
                 met = [t for t, patterns in special.items() if t.startswith(kind)
                        and any(fnmatchcase(name, pattern) for pattern in patterns)]  # fmt: skip
-                assert len(met) < 2, f"{name}: {met}"
+                assert sum("data" not in tables[t] for t in met) < 2, f"{name}: {met}"
+                named = [set(tables[t]["data"]) for t in met if "data" in tables[t]]
+                assert sum(map(len, named)) == len(set().union(*named)), f"{name}: {met}"
+
+
+def test_a_table_that_names_data_goes_before_the_data_sets_own() -> None:
+    assert recipe("lenet5_modern", data="mnist").epochs != recipe("lenet_caffe", data="mnist").epochs
+    assert recipe("lenet5_modern", data="mnist").batch == recipe("lenet_caffe", data="mnist").batch
+    assert recipe("lenet5_modern", data="digits") == recipe("lenet_caffe", data="digits")
 
 
 def test_a_network_for_small_pictures_is_not_trained_by_a_recipe_for_imagenet() -> None:

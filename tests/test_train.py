@@ -205,6 +205,22 @@ COMMAND = [sys.executable, "-m", "convatlas", "train"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are POSIX's")
+@pytest.mark.parametrize("room", [2_000, 100_000])
+def test_where_nothing_more_can_be_written_a_run_says_so_and_can_be_resumed(room: int, tmp_path: Path) -> None:
+    import resource
+
+    # A limit on the size of a file: torch, safetensors and Python each meet it in their own way.
+    begun = [*DIGITS, str(tmp_path / "run")]
+    tried = subprocess.run([sys.executable, "-m", "convatlas", "train", *begun], capture_output=True, text=True,
+                           preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)))  # fmt: skip
+    assert tried.returncode == 2
+    assert "cannot be written" in tried.stderr
+    assert "Traceback" not in tried.stderr
+    stored = (tmp_path / "run" / "run.json").exists()
+    assert main(["train", *(["--resume", str(tmp_path / "run"), "--quiet"] if stored else begun)]) == 0
+
+
 def metrics(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 

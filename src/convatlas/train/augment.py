@@ -47,7 +47,7 @@ def zoomed(pictures: Tensor, seeds: Tensor, scale: tuple[float, float], ratio: t
     aspect = torch.exp((low + (high - low) * uniform(seeds, CROP + 1)) / 2)
     root = area.sqrt()
     wide, tall = (root * aspect).clamp(max=1), (root / aspect).clamp(max=1)  # of the picture's sides
-    left, top = ((2 * uniform(seeds, CROP + 2 + axis) - 1) * (1 - side) for axis, side in enumerate((wide, tall)))
+    left, top = (2 * uniform(seeds, CROP + 2, 2) - 1) * (1 - torch.stack([wide, tall]))
     still = torch.zeros_like(wide)
     rows = torch.stack([wide, still, left, still, tall, top], 1).view(-1, 2, 3)
     grid = F.affine_grid(rows, list(pictures.shape), align_corners=False)
@@ -62,7 +62,7 @@ PCA_VECTORS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836,
 
 def tinted(pictures: Tensor, seeds: Tensor) -> Tensor:
     """AlexNet's change of colour: along the principal components, by a normal deviate of 0.1 times their size."""
-    first, second = (torch.stack([uniform(seeds, COLOUR + 3 * k + axis) for axis in range(3)], 1) for k in range(2))
+    first, second = uniform(seeds, COLOUR, 6).view(2, 3, -1).transpose(1, 2)
     normal = (-2 * torch.log1p(-first)).sqrt() * torch.cos(2 * math.pi * second)  # Box and Muller 1958
     change = (normal * 0.1 * normal.new_tensor(PCA_VALUES)) @ normal.new_tensor(PCA_VECTORS).T
     return (pictures + 255 * change[:, :, None, None]).round_().clamp_(0, 255).to(pictures.dtype)
@@ -70,6 +70,8 @@ def tinted(pictures: Tensor, seeds: Tensor) -> Tensor:
 
 def by_picture(recipe: Recipe) -> list[Any]:
     """The transforms of torchvision that are made for one picture: of a batch they would change all alike."""
+    if recipe.policy == "none" and recipe.colour != "jitter":
+        return []
     from torchvision.transforms import v2
 
     policies = {"trivial": v2.TrivialAugmentWide, "autoaugment": v2.AutoAugment, "randaugment": v2.RandAugment}
@@ -91,7 +93,7 @@ def moved(pictures: Tensor, seeds: Tensor, most: int, draw: int) -> Tensor:
     """Each picture moved by up to ``most`` pixels along each axis, zeros coming in: a random crop after padding."""
     count, _, height, width = pictures.shape
     padded = F.pad(pictures, (most,) * 4)
-    top, left = ((uniform(seeds, draw + axis) * (2 * most + 1)).long() for axis in range(2))
+    top, left = (uniform(seeds, draw, 2) * (2 * most + 1)).long()
     windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # every crop, as a view
     return windows[torch.arange(count, device=seeds.device), :, top, left]
 

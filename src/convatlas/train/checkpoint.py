@@ -9,9 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from convatlas.errors import ConvatlasError
+from convatlas.numbers import size
 
 FOLDER, LAST = "checkpoints", "last"
+
+UNWRITABLE = (OSError, RuntimeError, SafetensorError)
+"""What the system, torch and safetensors raise where a disk is full."""
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
@@ -23,9 +29,9 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         _flush(beside)
         os.replace(beside, path)
         _flush(path.parent)
-    except OSError as error:
+    except UNWRITABLE as error:
         beside.unlink(missing_ok=True)
-        raise ConvatlasError(f"{path} cannot be written: {error.strerror or error}") from error
+        raise ConvatlasError(f"{path} cannot be written: {error}") from error
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -53,9 +59,11 @@ def save(run: Path, step: int, fill: Callable[[Path], object], *, first: bool = 
         if first:
             for file in beside.rglob("*"):
                 _flush(file)
-    except (OSError, RuntimeError) as error:  # torch tells a full disk as a RuntimeError
+    except UNWRITABLE as error:
         shutil.rmtree(beside, ignore_errors=True)
-        raise ConvatlasError(f"the checkpoint cannot be written to {folder}: {error}; the last one is whole") from error
+        said, free = str(error).splitlines()[0], size(shutil.disk_usage(folder).free)
+        raise ConvatlasError(f"the checkpoint cannot be written to {folder}, where {free} are free ({said}); "
+                             "the last one is whole") from error  # fmt: skip
     if first:
         shutil.rmtree(place, ignore_errors=True)
         os.replace(beside, place)

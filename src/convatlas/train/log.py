@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +39,26 @@ class Log:
 
     def write(self, split: str, epoch: float, step: int, **figures: Any) -> None:
         if self._file is not None:
-            self._file.write(json.dumps({"epoch": epoch, "step": step, "split": split, **figures}) + "\n")
+            with self._told():
+                self._file.write(json.dumps({"epoch": epoch, "step": step, "split": split, **figures}) + "\n")
         if self._board is not None:
             for name, value in figures.items():
                 self._board.add_scalar(f"{name}/{split}" if name != "learning_rate" else name, value, step)
 
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            assert self._file is not None
+            name, self._file = self._file.name, None  # it would try again to write what it holds
+            raise ConvatlasError(f"{name} cannot be written: {error}") from error
+
     def flush(self) -> None:
+        """Raises ConvatlasError where the disk is full."""
         if self._file is not None:
-            self._file.flush()
+            with self._told():
+                self._file.flush()
         if self._board is not None:
             self._board.flush()
 

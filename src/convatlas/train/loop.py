@@ -21,6 +21,7 @@ from convatlas.data import Arrays, Data, Files
 from convatlas.errors import ConvatlasError
 from convatlas.net import ConvNet
 from convatlas.train import checkpoint
+from convatlas.train.evaluation import scores
 from convatlas.train.feed import Feed
 from convatlas.train.log import Log
 from convatlas.train.mix import mixed_up
@@ -106,7 +107,8 @@ class Loop:
         self.format = torch.channels_last if recipe.channels_last else torch.contiguous_format
         net.to(memory_format=self.format)
         net.checkpointing = recipe.checkpointing
-        self.net, self.optimizer = accelerator.prepare(_Answers(net, recipe), optimizer(recipe, net))
+        self.plain_optimizer = optimizer(recipe, net)
+        self.net, self.optimizer = accelerator.prepare(_Answers(net, recipe), self.plain_optimizer)
         self.feed = feed(accelerator.device)
         self.order = Order(len(data.train), batch, seed, accelerator.process_index, accelerator.num_processes)
         self.state = State()
@@ -226,19 +228,29 @@ class Loop:
             with self.accelerator.no_sync(self.net) if quiet else nullcontext():
                 loss, logits = self._loss(self.net, part.contiguous(memory_format=self.format), target)
                 share = len(part) / len(pictures)
-                self.accelerator.backward(loss * share if len(parts) > 1 else loss)
+                self._backward(loss * share if len(parts) > 1 else loss)
             top = target.argmax(1) if target.dim() == 2 else target
             right = (logits.detach().argmax(1) == top).float().mean()
             figures.append(torch.stack((loss.detach().float(), right)) * share)
         if recipe.clip is not None:
             self.accelerator.clip_grad_norm_(self.net.parameters(), recipe.clip)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        self._descend()
         if recipe.ema:
             # Young averages move faster: after n steps the decay is at most (1 + n) / (10 + n).
             decay = min(recipe.ema, (1 + done) / (10 + done))
             torch._foreach_lerp_(self.state.average, self.averaged, 1 - decay)
         self.pending.append((done, rate, sum(figures[1:], figures[0])))
+
+    # Accelerate's backward and step are needed where a scaler is; they look for a package on the disk each time, and
+    # take their signature apart: a millisecond a step.
+
+    def _backward(self, loss: Tensor) -> None:
+        scaler = self.accelerator.scaler
+        (loss if scaler is None else scaler.scale(loss)).backward()
+
+    def _descend(self) -> None:
+        (self.plain_optimizer if self.accelerator.scaler is None else self.optimizer).step()
+        self.plain_optimizer.zero_grad()
 
     def _loss(self, net: nn.Module, pictures: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         logits, aux = net(pictures)
@@ -284,13 +296,10 @@ class Loop:
     # ---- validation and the best ------------------------------------------------------------------------
 
     def validate(self) -> dict[str, float]:
-        """Loss and accuracy on the validation pictures, of the average of the weights where one is kept."""
+        """Scores on the validation pictures, of the average of the weights where one is kept."""
         with self.averaging():
             logits, labels = self.answers(self.data.validation)
-        return {
-            "loss": float(F.cross_entropy(logits, labels)),
-            "accuracy": float((logits.argmax(1) == labels).float().mean()),
-        }
+        return scores(logits, labels)
 
     @torch.no_grad()
     def answers(self, split: Arrays | Files) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from convatlas.errors import ConvatlasError
 
 GOLDEN = -7046029254386353131  # 2^64 / golden ratio, as a signed number
+SPREAD = 2654435761  # 2^32 / golden ratio
 MIXES = ((30, -4658895280553007687), (27, -7723592293110705685), (31, 1))
 
 
@@ -53,6 +54,7 @@ def _permutation(samples: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(samples, generator=torch.Generator().manual_seed(_whole(seed, epoch)))
 
 
+@lru_cache
 def _whole(seed: int, epoch: int) -> int:
     """One positive number from two."""
     value = int(mixed(mixed(torch.tensor([seed])) + epoch)[0])
@@ -67,6 +69,13 @@ def mixed(values: Tensor) -> Tensor:
     return values
 
 
-def uniform(seeds: Tensor, draw: int) -> Tensor:
-    """(N,) seeds -> (N,) float32 in [0, 1): each picture's ``draw``-th random number."""
-    return ((mixed(seeds ^ (draw * 2654435761)) >> 24) & 0xFF_FFFF).to(torch.float32) / 0x100_0000
+def uniform(seeds: Tensor, draw: int, count: int = 0) -> Tensor:
+    """(N,) seeds -> (N,) float32 in [0, 1): each picture's ``draw``-th random number.
+
+    count: so many from the ``draw``-th on, (count, N).
+    """
+    if count:
+        seeds = seeds ^ torch.arange(draw, draw + count, device=seeds.device)[:, None] * SPREAD
+    else:
+        seeds = seeds ^ (draw * SPREAD)
+    return ((mixed(seeds) >> 24) & 0xFF_FFFF).to(torch.float32) / 0x100_0000

@@ -124,14 +124,24 @@ def recipe(network: str, kind: str = "modern", data: str | None = None) -> Recip
 
 
 def recipes(network: str, data: str | None = None) -> dict[str, Recipe]:
-    """Every recipe for a network, by kind; with a data set, what suits that is its "modern"; "general" is for any."""
+    """Every recipe for a network, by kind; with a data set, what suits that is its "modern"; "general" is for any.
+
+    A table of the network's file is for the ``networks`` and the ``data`` that it names, by default for all; one that
+    names data goes before the data set's own.
+    """
     module = registry.card(network).module if network in facts.index() else registry.module_of(network)
     found: dict[str, dict[str, Any]] = {}
-    for table, entry in sorted(_file(module).items(), key=lambda item: "networks" in item[1]):
-        if "networks" not in entry or any(fnmatchcase(network, pattern) for pattern in entry["networks"]):
-            found[table.partition("_")[0]] = table_of(module, table)
+
+    def take(*, with_data: bool) -> None:
+        for table, entry in sorted(_file(module).items(), key=lambda item: "networks" in item[1]):
+            fits = _named(network, entry.get("networks")) and _named(data, entry.get("data"))
+            if fits and ("data" in entry) == with_data:
+                found[table.partition("_")[0]] = table_of(module, table)
+
+    take(with_data=False)
     if data in _file("small") or "modern" not in found:
         found["modern"] = table_of("small", data if data and data in _file("small") else "general")
+    take(with_data=True)
     found.setdefault("general", table_of("small", "general"))
     return {kind: _read(entry, f"{network}, {kind}") for kind, entry in found.items()}
 
@@ -142,7 +152,7 @@ def table_of(file: str, table: str) -> dict[str, Any]:
     where, _, base = own.get("like", "").rpartition(".")
     values: dict[str, Any] = table_of(where or file, base) if base else {}
     sources = {**values.get("sources", {}), **own.get("sources", {})}
-    own = {key: value for key, value in own.items() if key not in ("like", "networks")}
+    own = {key: value for key, value in own.items() if key not in ("like", "networks", "data")}
     return {**values, **own, **({"sources": sources} if sources else {})}
 
 
@@ -167,6 +177,10 @@ def _read(entry: Mapping[str, Any], where: str) -> Recipe:
         if first["type"] == "extra_forbidden":
             raise UnknownName(f"value of the recipe {where}", name, Recipe.model_fields) from None
         raise ConvatlasError(f"{where}: {name} = {first['input']!r}: {first['msg'].lower()}") from None
+
+
+def _named(name: str | None, patterns: list[str] | None) -> bool:
+    return patterns is None or any(fnmatchcase(name or "", pattern) for pattern in patterns)
 
 
 @cache
