@@ -205,6 +205,13 @@ COMMAND = [sys.executable, "-m", "convatlas", "train"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
+def test_a_batch_that_chooses_itself_leaves_an_epoch_its_steps(tmp_path: Path) -> None:
+    run = train("lenet5_modern", "digits", values={"batch": "auto", "epochs": 1}, out=tmp_path / "run")
+    stored = json.loads((run.folder / "run.json").read_text())
+    assert stored["batch"] == 64  # the largest power of two that 1,294 pictures fill twenty times
+    assert stored["recipe"]["batch"] == "auto"
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are POSIX's")
 @pytest.mark.parametrize("room", [2_000, 100_000])
 def test_where_nothing_more_can_be_written_a_run_says_so_and_can_be_resumed(room: int, tmp_path: Path) -> None:

@@ -28,6 +28,9 @@ OPTIMIZERS = {"sgd": "momentum", "nesterov": "momentum", "adam": "adam", "adamw"
 MOST = 4096
 """No batch that is chosen by itself is larger."""
 
+FEWEST = 20
+"""Steps an epoch that such a batch leaves."""
+
 FILLS = {"he": he("fan_out"), "glorot": xavier, "gaussian": gaussian(0.01)}
 """What a recipe's ``init`` stands for."""
 
@@ -147,7 +150,7 @@ def fitting(preprocess: Preprocess, data: Data, plan: Recipe, own: int, fresh: b
 
 def batch_of(setup: Setup, net: ConvNet, preprocess: Preprocess, pictures: int, processes: int) -> int:
     """The recipe's batch; for "auto" the largest power of two a process whose predicted peak fits the memory that is
-    free, and no more than there are pictures.  Raises ConvatlasError where not even one fits."""
+    free, and leaves an epoch a few steps.  Raises ConvatlasError where not even one picture fits."""
     from convatlas.cost import largest_batch
     from convatlas.graph.capture import capture
 
@@ -158,7 +161,7 @@ def batch_of(setup: Setup, net: ConvNet, preprocess: Preprocess, pictures: int, 
     graph = capture(net, input_size=(len(preprocess.order), side, side))
     most = largest_batch(graph, SPARE * free_memory(), training=OPTIMIZERS[plan.optimizer],
                          checkpointing=plan.checkpointing, dtype=plan.precision)  # fmt: skip
-    most = min(most, MOST // share, pictures // share)
+    most = min(most, MOST // share, max(pictures // FEWEST, share) // share, pictures // share)
     if most < 1:
         raise ConvatlasError(f"not even one picture fits: a step of {setup.network} takes more memory than is free, or "
                              f"there are fewer than {share} pictures")  # fmt: skip
