@@ -1,7 +1,7 @@
 """What an ingredient buys at equal budget: python -m experiments.ingredients
 
 Squeeze-and-excitation on ResNet-20, 5,000 pictures of CIFAR-10 at 16 x 16 for 20 epochs; batch norm, the initialisation
-and the auxiliary heads on GoogLeNet, 800 of them at 96 x 96 for 10 epochs.  Within each of the two groups everything
+and the auxiliary heads on GoogLeNet, 500 of them at 96 x 96 for 10 epochs.  Within each of the two groups everything
 else is equal: pictures, order, epochs, and the schedule; the rate is the same but for GoogLeNet without batch norm,
 which at the other's does not learn.  Best in validation, on the test pictures; mean, standard deviation and each seed.
 """
@@ -34,7 +34,7 @@ def main() -> None:
     given = parser.parse_args()
     specs = {
         "16": small(given.data, given.out / "cifar10_16px.npz", side=16, train=500, validation=100),
-        "96": small(given.data, given.out / "cifar10_96px.npz", side=96, train=80, validation=40, test=100),
+        "96": small(given.data, given.out / "cifar10_96px.npz", side=96, train=50, validation=40, test=100),
     }
     trials = [Trial(group, seed, [*words, "--data", specs[side]])
               for seed in range(given.seeds) for group, (side, words) in GROUPS.items()]  # fmt: skip

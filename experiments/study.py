@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import signal
 import statistics
 import subprocess
@@ -174,7 +175,9 @@ def write(name: str, title: str, outcomes: Sequence[Outcome], findings: Sequence
         *(f"{outcome.trial.name}: convatlas train {' '.join(map(str, outcome.told['command'][1:]))}"
           for outcome in outcomes),
     ]  # fmt: skip
-    text = "\n".join(lines).replace(str(Path.home()), "~") + "\n"
+    text = (
+        re.sub(r"(?<=[ :=])/\S*/", "", "\n".join(lines)) + "\n"
+    )  # where a file lies on this machine is nobody's matter
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.txt").write_text(text, encoding="utf-8")
     print(text)
