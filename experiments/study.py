@@ -175,9 +175,7 @@ def write(name: str, title: str, outcomes: Sequence[Outcome], findings: Sequence
         *(f"{outcome.trial.name}: convatlas train {' '.join(map(str, outcome.told['command'][1:]))}"
           for outcome in outcomes),
     ]  # fmt: skip
-    text = (
-        re.sub(r"(?<=[ :=])/\S*/", "", "\n".join(lines)) + "\n"
-    )  # where a file lies on this machine is nobody's matter
+    text = re.sub(r"(?<=[ :=])/\S*/", "", "\n".join(lines)) + "\n"
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.txt").write_text(text, encoding="utf-8")
     print(text)

@@ -32,8 +32,8 @@ class Recipe(BaseModel):
     # ---- how long, how many at once
     epochs: float = Field(gt=0)
     batch: int | Literal["auto"] = 128
-    """Pictures a step, over all processes.  "auto": the largest power of two whose predicted peak fits, with at least 20
-    steps an epoch."""
+    """Pictures a step, over all processes.  "auto": the largest power of two whose predicted peak fits, and that leaves
+    20 steps an epoch."""
     accumulate: int = Field(1, ge=1)
     """Parts that a step's pictures are taken in, one after another."""
 
