@@ -29,7 +29,7 @@ def main() -> None:
     given = parser.parse_args()
     trials = []
     for each, (epochs, seeds) in SETS.items():
-        spec = small(given.data, given.out / f"cifar10_{each}.npz", side=64, train=each, validation=40, test=100)
+        spec = small(given.data, given.out / f"cifar10_{each}_64px.npz", side=64, train=each, validation=40, test=100)
         trials += [Trial(f"{each} of each class, {beginning}", seed,
                          ["efficientnet_lite0", "--data", spec, *RECIPE, "--epochs", epochs, *words])
                    for seed in range(min(seeds, given.seeds)) for beginning, words in BEGINNINGS.items()]  # fmt: skip

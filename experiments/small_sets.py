@@ -24,7 +24,7 @@ def main() -> None:
     given = parser.parse_args()
     trials, rows = [], []
     for each in EACH:
-        spec = small(given.data, given.out / f"cifar10_{each}.npz", side=16, train=each, validation=20)
+        spec = small(given.data, given.out / f"cifar10_{each}_16px.npz", side=16, train=each, validation=20)
         rows += [(name, each) for name in NETWORKS]
         trials += [Trial(f"{name}, {each} of each class", seed, [network, "--data", spec, *RECIPE])
                    for seed in range(given.seeds) for name, network in NETWORKS.items()]  # fmt: skip

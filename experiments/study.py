@@ -120,7 +120,7 @@ class Study:
                 self.running.discard(run)
         print(f"{trial.name}: {'finished' if status == 0 else f'status {status}'} in "
               f"{(time.perf_counter() - start) / 60:.1f} min", flush=True)  # fmt: skip
-        return None if status in (0, 75) else trial.name
+        return None if status == 0 or (status == 75 and self.stopping) else trial.name
 
     def _stop(self, number: int, frame: Any) -> None:
         """The runs save where they are."""

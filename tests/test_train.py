@@ -34,7 +34,7 @@ from convatlas.train.mix import mixed_up
 from convatlas.train.order import Order, uniform
 from convatlas.train.rate import learning_rate, optimizer
 from convatlas.train.recipe import Recipe
-from convatlas.train.setup import Setup, build
+from convatlas.train.setup import Setup, build, free_memory
 from convatlas.weights import Preprocess, pretrained
 
 PLAIN = Recipe(epochs=2, batch=8, learning_rate=0.1)
@@ -621,3 +621,102 @@ def test_auxiliary_heads_are_trained_with_the_network(tmp_path: Path) -> None:
     first = load_file(run.folder / "best.safetensors")
     assert any(".aux." in key for key in stored)
     assert any(key.startswith("aux.") for key in first)
+
+
+# ---- what a review found ----------------------------------------------------------------------------------
+
+
+def test_the_best_that_is_kept_is_the_average_that_was_validated(tmp_path: Path) -> None:
+    run = train("resnet20_cifar", "digits", values={"epochs": 2, "ema": 0.9, "size": 16}, out=tmp_path / "run")
+    kept = evaluate(str(run.folder), "digits", split="validation")
+    assert kept["accuracy"] == pytest.approx(run.best["accuracy"], abs=1e-6)
+    assert kept["loss"] == pytest.approx(run.best["loss"], abs=1e-4)
+
+
+def folder_of_pictures(root: Path, each: int) -> Path:
+    chance = np.random.RandomState(0)
+    for index in range(each * 2):
+        place = root / "ab"[index % 2] / f"{index}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(chance.randint(0, 256, (16, 16, 3)).astype(np.uint8)).save(place)
+    return root
+
+
+SMALL = "resnet20_cifar --recipe general --size 16 --batch 8 --quiet".split()
+
+
+def test_a_signal_to_all_processes_of_a_run_with_readers_still_saves(tmp_path: Path) -> None:
+    pictures, folder = folder_of_pictures(tmp_path / "pictures", 100), tmp_path / "run"
+    command = [sys.executable, "-m", "convatlas", "train", *SMALL, "--data", f"folder:{pictures}", "--epochs", "50",
+               "--out", str(folder)]  # fmt: skip
+    running = subprocess.Popen(command, start_new_session=True)
+    while not (folder / "metrics.jsonl").exists() or (folder / "checkpoints" / "last").resolve().name == "step-0":
+        assert running.poll() is None
+        time.sleep(0.05)
+    os.killpg(running.pid, signal.SIGTERM)
+    assert running.wait(60) == RESUME_ME
+
+
+def test_a_data_set_that_has_grown_is_not_divided_anew_for_a_test(tmp_path: Path) -> None:
+    pictures = folder_of_pictures(tmp_path / "pictures", 30)
+    train("resnet20_cifar", f"folder:{pictures}", recipe="general", values={"epochs": 1, "size": 16, "batch": 8},
+          out=tmp_path / "run", running=Running(readers=0))  # fmt: skip
+    evaluate(str(tmp_path / "run"), f"folder:{pictures}")
+    folder_of_pictures(tmp_path / "pictures", 31)
+    with pytest.raises(ConvatlasError, match="no longer what"):
+        evaluate(str(tmp_path / "run"), f"folder:{pictures}")
+
+
+def test_what_is_frozen_stays_as_it_is(tmp_path: Path) -> None:
+    values = {"epochs": 1, "size": 16, "batch": 64}
+    setup = Setup("resnet20_cifar", "digits", values=values, freeze=("trunk",))
+    before, _ = build(setup, setup.open())
+    kept = {key: tensor.clone() for key, tensor in before.trunk.state_dict().items()}
+    run = train("resnet20_cifar", "digits", values=values, freeze=("trunk",), out=tmp_path / "run")
+    after = load_file(run.folder / "best.safetensors")
+    assert all(torch.equal(after[f"trunk.{key}"], tensor) for key, tensor in kept.items())
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    run = train("lenet5_modern", "digits", values={"epochs": 1}, out=tmp_path / "run")
+    last = checkpoint.latest(run.folder)
+    assert last is not None
+    checkpoint.without_code(last)
+
+    class Code:
+        def __reduce__(self) -> Any:
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    torch.save(Code(), last / "custom_checkpoint_0.pkl")
+    with pytest.raises(ConvatlasError, match="not what a run writes"):
+        checkpoint.without_code(last)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_warm_up_is_the_rise_of_one_cycle() -> None:
+    plan = Recipe(epochs=10, batch=8, learning_rate=1, schedule="one_cycle", warmup=2)
+    rates = [learning_rate(plan, 8, step, 10) for step in range(100)]
+    top = rates.index(max(rates))
+    assert rates[: top + 1] == sorted(rates[: top + 1])
+    assert rates[top:] == sorted(rates[top:], reverse=True)
+
+
+def test_weights_that_are_not_finite_do_not_take_the_place_of_good_ones(tmp_path: Path) -> None:
+    with pytest.raises(NotFinite, match="last good state"):
+        train("lenet5_modern", "digits", out=tmp_path / "run", running=Running(save_every=1),
+              values={"learning_rate": 1e30, "epochs": 2, "warmup": 0, "schedule": "constant"})  # fmt: skip
+    last = checkpoint.latest(tmp_path / "run")
+    assert last is not None
+    assert all(bool(torch.isfinite(t).all()) for t in load_file(last / "model.safetensors").values())
+
+
+def test_half_an_epoch_is_written_as_one(tmp_path: Path) -> None:
+    run = train("lenet5_modern", "digits", values={"epochs": 1.5, "batch": 64}, out=tmp_path / "run")
+    rows = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows if row["split"] == "validation"] == [1, 1.5]
+
+
+def test_memory_that_a_group_may_have_is_counted(tmp_path: Path) -> None:
+    (tmp_path / "memory.max").write_text("1000000\n")
+    (tmp_path / "memory.current").write_text("400000\n")
+    assert free_memory(group=tmp_path) == 600_000

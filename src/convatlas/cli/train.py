@@ -19,7 +19,7 @@ def train(
     /,
     *,
     data: str | None = None,
-    recipe: str = "modern",
+    recipe: str | None = None,
     out: Path | None = None,
     resume: Path | None = None,
     seed: output.Whole = 0,
@@ -32,7 +32,7 @@ def train(
     launcher: str | None = None,
     workers: output.Whole | None = None,
     timeout: float = 600,
-    bad_images: str = "stop",
+    bad_images: str | None = None,
     holdout: float | None = None,
     quiet: Annotated[bool, Parameter(negative=())] = False,
     json: Annotated[bool, Parameter(negative=())] = False,
@@ -58,9 +58,9 @@ def train(
         mnist, fashion_mnist, digits, cifar10, cifar100, folder:PATH (a folder for each class), npz:PATH (arrays, as
         MedMNIST has them) or imagenet:PATH.
     recipe
-        How: paper, modern, or another that `convatlas recipe list` names. Any value of it can be given as an option:
-        --epochs 5 --learning-rate 0.01 (`convatlas recipe show NETWORK` names them all), and so can the network's
-        --attention and --width.
+        How: modern by default, paper, or another that `convatlas recipe list` names. Any value of it can be given as
+        an option: --epochs 5 --learning-rate 0.01 (`convatlas recipe show NETWORK` names them all), and so can the
+        network's --attention and --width.
     out
         The run's folder; by default runs/NETWORK-DATA.
     resume
@@ -87,7 +87,7 @@ def train(
     timeout
         Seconds to wait until all processes are there.
     bad_images
-        stop at a picture that cannot be read, or skip it.
+        stop (the default) at a picture that cannot be read, or skip it.
     holdout
         Training pictures held out for validation: a number, or a part below 1.
     quiet
@@ -111,12 +111,14 @@ def train(
     if resume is None:
         if network is None or data is None:
             raise ConvatlasError("which network, on which data? convatlas train lenet5_modern --data mnist")
-        setup = Setup(network, data, recipe, chosen, seed, weights, freeze, bad_images, holdout, options)
+        setup = Setup(network, data, recipe or "modern", chosen, seed, weights, freeze, bad_images or "stop", holdout,
+                      options)  # fmt: skip
         setup.recipe  # noqa: B018 - says what does not fit, before anything is started
         folder = folder_of(setup, out)
     else:
-        asked = {"network": network, "data": data, "weights": weights, "out": out, "holdout": holdout,
-                 "freeze": freeze or None, "seed": seed or None}  # fmt: skip
+        asked = {"network": network, "data": data, "recipe": recipe, "weights": weights, "out": out,
+                 "holdout": holdout, "bad_images": bad_images, "freeze": freeze or None,
+                 "seed": seed or None}  # fmt: skip
         if more := [name for name, value in asked.items() if value is not None]:
             raise ConvatlasError(f"a run that is resumed knows its {', '.join(more)}; give --resume alone")
     assert folder is not None

@@ -48,7 +48,7 @@ class Watching:
             self.bar.update(self.task, completed=f["step"], figures=text)
         elif event == "epoch":
             text = (f"epoch {f['epoch']:g}: validation {100 * figures['accuracy']:.2f} %, loss {figures['loss']:.4f}, "
-                    f"{f['images_per_second']:,.0f} pictures a second")  # fmt: skip
+                    f"{f.get('images_per_second', 0):,.0f} pictures a second")  # fmt: skip
             self.say(text)
 
     def say(self, text: str) -> None:

@@ -30,8 +30,8 @@ def augment(pictures: Tensor, seeds: Tensor, recipe: Recipe) -> Tensor:
     if recipe.flip:
         turned = uniform(seeds, FLIP) < 0.5
         pictures = torch.where(turned[:, None, None, None], pictures.flip(3), pictures)
-    for step in by_picture(recipe):
-        pictures = torch.stack([seeded(step, one, seed) for one, seed in zip(pictures, seeds.tolist())])
+    for place, step in enumerate(by_picture(recipe)):  # each with chance of its own
+        pictures = torch.stack([seeded(step, one, seed + place) for one, seed in zip(pictures, seeds.tolist())])
     if recipe.colour == "pca" and pictures.shape[1] == 3:
         pictures = tinted(pictures, seeds)
     if recipe.erase:

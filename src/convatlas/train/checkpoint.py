@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from safetensors import SafetensorError
 
 from convatlas.errors import ConvatlasError
@@ -38,11 +40,20 @@ def write_json(path: Path, data: Any) -> None:
     write_whole(path, lambda beside: beside.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8"))
 
 
-def save(run: Path, step: int, fill: Callable[[Path], object], *, first: bool = True, wait: Callable[[], None]) -> Path:
+def save(
+    run: Path,
+    step: int,
+    fill: Callable[[Path], object],
+    *,
+    first: bool = True,
+    wait: Callable[[], None],
+    wanted: Iterable[str] = (),
+) -> Path:
     """Save a checkpoint as ``run/checkpoints/step-N``, and point ``run/checkpoints/last`` at it.
 
     fill: writes the state into a folder; every process calls it.  first: whether this is the process that puts the
-    folder in its place, when all have ``wait``ed for each other.  The one before it is removed afterwards.
+    folder in its place, when all have ``wait``ed for each other.  wanted: files that must be there then.  All else
+    that is there, the one before it and what kills have left, is removed afterwards.
     """
     folder, old = run / FOLDER, latest(run)
     beside, place = folder / f".step-{step}", folder / f"step-{step}"
@@ -57,14 +68,18 @@ def save(run: Path, step: int, fill: Callable[[Path], object], *, first: bool = 
         fill(beside)
         wait()
         if first:
-            for file in beside.rglob("*"):
+            for file in (*beside.rglob("*"), beside):
                 _flush(file)
     except UNWRITABLE as error:
         shutil.rmtree(beside, ignore_errors=True)
         said, free = str(error).splitlines()[0], size(shutil.disk_usage(folder).free)
-        raise ConvatlasError(f"the checkpoint cannot be written to {folder}, where {free} are free ({said}); "
-                             "the last one is whole") from error  # fmt: skip
+        raise ConvatlasError(f"the checkpoint cannot be written to {folder} ({said}; {free} are free there); the last "
+                             "one is whole") from error  # fmt: skip
     if first:
+        if missing := [name for name in wanted if not (beside / name).exists()]:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise ConvatlasError(f"{', '.join(missing)} of another process did not reach {folder}: all must see the "
+                                 "same folder")  # fmt: skip
         shutil.rmtree(place, ignore_errors=True)
         os.replace(beside, place)
         _flush(folder)
@@ -73,10 +88,26 @@ def save(run: Path, step: int, fill: Callable[[Path], object], *, first: bool = 
         pointer.symlink_to(place.name)
         os.replace(pointer, folder / LAST)
         _flush(folder)
-        if old is not None:
-            shutil.rmtree(old, ignore_errors=True)
+        for other in folder.iterdir():
+            if other.is_dir() and not other.is_symlink() and other != place:
+                shutil.rmtree(other, ignore_errors=True)
     wait()
     return place
+
+
+CODELESS: list[Any] = [np.zeros(0).__reduce__()[0], np.ndarray, np.dtype, type(np.dtype("uint32"))]
+"""What a checkpoint holds beside tensors and Python's own values: numpy's state of chance."""
+
+
+def without_code(folder: Path) -> None:
+    """Raises ConvatlasError where a file of a checkpoint holds anything but tensors, arrays and Python's own values, as
+    it would run what it says when it is loaded."""
+    for file in sorted([*folder.glob("*.pkl"), *folder.glob("*.bin")]):
+        try:
+            with torch.serialization.safe_globals(CODELESS):
+                torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise ConvatlasError(f"{file} is not what a run writes: {str(error).splitlines()[0]}") from None
 
 
 def latest(run: Path) -> Path | None:

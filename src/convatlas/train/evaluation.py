@@ -60,6 +60,9 @@ def evaluate(
     own = Setup.from_json(told["setup"]) if told is not None else None
     if own is not None and _place(own.data) == _place(data):  # its own pictures, divided as they were
         opened = own.open()
+        if told is not None and opened.fingerprint != told["data"]["fingerprint"]:
+            raise ConvatlasError(f"{data} is no longer what {network} was trained on; divided anew, a test would have "
+                                 "pictures of the training in it. Test on a folder of other pictures")  # fmt: skip
     else:
         opened = load(data, bad_images=bad_images, split=split or "test")
     chosen = _split(opened, split)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from convatlas.data import Arrays, Files
+from convatlas.errors import ConvatlasError
 from convatlas.train.augment import PCA_VALUES, PCA_VECTORS, augment, by_picture, seeded
 from convatlas.train.order import Order
 from convatlas.train.recipe import Recipe
@@ -59,9 +61,16 @@ class Feed:
             num_workers=self.readers,
             generator=torch.Generator().manual_seed(0),  # else the loader draws from the network's chance
             pin_memory=self.device.type == "cuda",
-            worker_init_fn=_one_thread,
+            worker_init_fn=_reader,
         )
-        for images, labels in loader:
+        batches_read = iter(loader)
+        while True:
+            try:
+                images, labels = next(batches_read)
+            except StopIteration:
+                return
+            except ConvatlasError as error:  # a reader's comes with the reader's traceback as its words
+                raise ConvatlasError(str(error).strip().splitlines()[-1].rpartition("Error: ")[2]) from None
             yield images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
 
     def _fit(self, split: Arrays, side: int) -> Tensor:
@@ -84,11 +93,10 @@ def fitted(images: Tensor, side: int) -> Tensor:
     if 0 <= side - height <= NEAR and 0 <= side - width <= NEAR:
         top, left = (side - height) // 2, (side - width) // 2
         return F.pad(images, (left, side - width - left, top, side - height - top))
-    parts = [
-        F.interpolate(part.float(), (side, side), mode="bilinear", antialias=True).round_().clamp_(0, 255).byte()
-        for part in images.split(1024)
-    ]
-    return torch.cat(parts)
+    made = images.new_empty(len(images), images.shape[1], side, side)
+    for part, place in zip(images.split(1024), made.split(1024)):
+        place.copy_(F.interpolate(part.float(), (side, side), mode="bilinear", antialias=True).round_().clamp_(0, 255))
+    return made
 
 
 class _Plain(Dataset[Any]):
@@ -152,5 +160,8 @@ def _reversed(picture: Tensor) -> Tensor:
     return picture.flip(0)
 
 
-def _one_thread(_: int) -> None:
+def _reader(_: int) -> None:
+    """A process that reads pictures: a signal to stop is for the run alone, which still needs it."""
     torch.set_num_threads(1)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)

@@ -51,7 +51,7 @@ def under_torchrun(workers: int | None, words: Sequence[str]) -> int:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    return RESUME_ME if asked else status
+    return RESUME_ME if asked and status else status
 
 
 def under_ray(

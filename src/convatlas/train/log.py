@@ -17,8 +17,11 @@ METRICS = "metrics.jsonl"
 class Log:
     """``metrics.jsonl`` of a run; nothing is written by processes other than the first."""
 
-    def __init__(self, run: Path, first: bool, *, upto: int | None = None, tensorboard: bool = False):
+    def __init__(
+        self, run: Path, first: bool, *, upto: int | None = None, validated: int = 0, tensorboard: bool = False
+    ):
         """upto: of a run that is resumed, the steps that are done; later rows are dropped.  None: begin anew.
+        validated: the steps after which it was last validated; rows of later validations are dropped.
 
         tensorboard: write the figures to ``run/tensorboard`` too.  Raises ConvatlasError where that is not installed.
         """
@@ -26,7 +29,7 @@ class Log:
         if not first:
             return
         path = run / METRICS
-        kept = [] if upto is None or not path.exists() else [row for row in rows(path) if _before(row, upto)]
+        kept = [] if upto is None or not path.exists() else [row for row in rows(path) if _before(row, upto, validated)]
         text = "".join(json.dumps(row) + "\n" for row in kept)
         write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
         self._file = path.open("a", encoding="utf-8", buffering=1 << 16)
@@ -69,9 +72,9 @@ class Log:
             self._board.close()
 
 
-def _before(row: dict[str, Any], done: int) -> bool:
+def _before(row: dict[str, Any], done: int, validated: int) -> bool:
     """Whether a row is older than the checkpoint of so many steps; training rows count from 0, others what is done."""
-    return bool(row["step"] < done or (row["step"] == done and row["split"] == "validation"))
+    return bool(row["step"] <= validated if row["split"] == "validation" else row["step"] < done)
 
 
 def rows(path: Path) -> list[dict[str, Any]]:

@@ -37,6 +37,7 @@ TOGETHER = 20
 """Steps whose figures several processes, or a GPU, gather at once."""
 
 TEST_BATCH = 250
+"""Pictures at once in a test at most; no more than a training step has, whose memory is known to be there."""
 
 
 class Stopped(Exception):
@@ -79,6 +80,14 @@ class _Answers(nn.Module):
         return self.net.with_aux(x) if self.with_aux else (self.net(x), {})
 
 
+def _frozen(net: nn.Module) -> list[nn.Module]:
+    """The outermost modules of which nothing is trained: their batch norm and dropout stay as in a test."""
+    own = list(net.parameters())
+    if own and not any(p.requires_grad for p in own):
+        return [net]
+    return [module for child in net.children() for module in _frozen(child)] if own else []
+
+
 class Loop:
     """Trains one network on one data set by one recipe.  ``run`` returns when the last epoch is done.
 
@@ -107,6 +116,7 @@ class Loop:
         self.format = torch.channels_last if recipe.channels_last else torch.contiguous_format
         net.to(memory_format=self.format)
         net.checkpointing = recipe.checkpointing
+        self.frozen = _frozen(net)
         self.plain_optimizer = optimizer(recipe, net)
         self.net, self.optimizer = accelerator.prepare(_Answers(net, recipe), self.plain_optimizer)
         self.feed = feed(accelerator.device)
@@ -140,7 +150,10 @@ class Loop:
         found = checkpoint.latest(self.folder)
         if found is None:
             return False
+        checkpoint.without_code(found)
         self.accelerator.load_state(str(found))
+        # Accelerate loads it on the CPU.
+        self.state.average = [own.to(t.device) for own, t in zip(self.state.average, self.averaged)]
         chance = torch.load(found / f"random_states_{self.accelerator.process_index}.pkl", weights_only=False)
         # Accelerate only logs that it could not.
         if not torch.equal(torch.get_rng_state(), chance["torch_manual_seed"]):
@@ -155,14 +168,19 @@ class Loop:
             if self.done == 0:
                 self.save()
             while self.state.validated < self.last:
-                if self.done < self.last or self.state.step == self.order.steps:
+                begun = self.state.step > 0 or self.state.validated == self.done
+                if (begun and self.done < self.last) or self.state.step == self.order.steps:
                     self._epoch()
+                    self.save()  # to validate takes its time
+                epoch = round(self.done / self.order.steps, 6)
                 figures = self.validate()
-                self.log.write("validation", float(self.state.epoch), self.done, **figures)
+                self.log.write("validation", epoch, self.done, **figures)
                 self.log.flush()
-                self.watch("epoch", {"epoch": self.state.epoch, **figures})
+                self.watch("epoch", {"epoch": epoch, **figures})
+                if not math.isfinite(figures["loss"]):
+                    raise self._not_finite(f"the validation loss is {figures['loss']} after epoch {epoch:g}")
                 if not self.state.best or figures["accuracy"] > self.state.best["accuracy"]:
-                    self.state.best = {"epoch": self.state.epoch, **figures}
+                    self.state.best = {"epoch": epoch, **figures}
                     self._keep_best()
                 self.state.validated = self.done
                 self.save()
@@ -170,6 +188,8 @@ class Loop:
     def _epoch(self) -> None:
         epoch, steps = self.state.epoch, self.order.steps
         self.net.train()
+        for module in self.frozen:
+            module.eval()
         start = time.perf_counter()
         for pictures, labels in self.feed.training(self.data.train, self.order, epoch, self.state.step):
             if self.peak is None and self.accelerator.is_main_process:
@@ -280,11 +300,8 @@ class Loop:
                            loss=loss, accuracy=accuracy, learning_rate=rate)  # fmt: skip
             if not math.isfinite(loss):
                 self.log.flush()
-                raise NotFinite(
-                    f"the loss is {loss} at step {step} (epoch {step / self.order.steps:.2f}, learning rate {rate:g}); "
-                    f"the last good state is {checkpoint.latest(self.folder)}. A lower --learning-rate, a longer "
-                    "--warmup or --clip 1 may help"
-                )
+                at = f"step {step} (epoch {step / self.order.steps:.2f}, learning rate {rate:g})"
+                raise self._not_finite(f"the loss is {loss} at {at}")
         self.pending = []
         speed = self.state.pictures / self.state.seconds if self.state.seconds else 0.0
         self.watch("step", {"step": self.done, "loss": loss, "accuracy": accuracy, "images_per_second": speed})
@@ -292,6 +309,10 @@ class Loop:
             self.save()
         if stop:
             raise Stopped
+
+    def _not_finite(self, what: str) -> NotFinite:
+        return NotFinite(f"{what}; the last good state is {checkpoint.latest(self.folder)}. A lower --learning-rate, a "
+                         "longer --warmup or --clip 1 may help")  # fmt: skip
 
     # ---- validation and the best ------------------------------------------------------------------------
 
@@ -303,10 +324,16 @@ class Loop:
 
     @torch.no_grad()
     def answers(self, split: Arrays | Files) -> tuple[Tensor, Tensor]:
-        """Logits and labels of every picture of a split: (N, classes) float32 and (N,), on the CPU."""
+        """Logits and labels of every picture of a split: (N, classes) float32 and (N,), on the CPU.
+
+        A process that is alone stops here too where it is asked to; what came before is saved.
+        """
         self.plain.eval()
         logits, labels = [], []
-        for pictures, batch in self.feed.testing(split, TEST_BATCH):
+        step = self.batch // self.order.world // self.recipe.accumulate
+        for pictures, batch in self.feed.testing(split, min(TEST_BATCH, max(1, step))):
+            if self.asked is not None and self.order.world == 1:
+                raise Stopped
             with self.accelerator.autocast():
                 logits.append(self.plain(pictures.contiguous(memory_format=self.format)).float().cpu())
             labels.append(batch.cpu())
@@ -328,13 +355,16 @@ class Loop:
         from safetensors.torch import save_file
 
         if self.accelerator.is_main_process:
-            with self.averaging():
+            with self.averaging():  # the file is written within: a tensor on the CPU is not copied before
                 tensors = {key: t.detach().cpu().contiguous() for key, t in self.plain.state_dict().items()}
-            checkpoint.write_whole(self.folder / "best.safetensors", lambda path: save_file(tensors, path))
+                checkpoint.write_whole(self.folder / "best.safetensors", lambda path: save_file(tensors, path))
 
     def save(self) -> None:
-        """Save all that exact resumption needs; the figures up to here first."""
+        """Save all that exact resumption needs; the figures up to here first.  Raises NotFinite for weights that are
+        not, before they take the place of good ones."""
         self.log.flush()
+        if not all(bool(torch.isfinite(t).all()) for t in self.plain.parameters()):
+            raise self._not_finite(f"a weight is no finite number after step {self.done}")
         self.saved = time.monotonic()
         checkpoint.save(
             self.folder,
@@ -342,6 +372,7 @@ class Loop:
             lambda folder: self.accelerator.save_state(str(folder)),
             first=self.accelerator.is_main_process,
             wait=self.accelerator.wait_for_everyone,
+            wanted=[f"random_states_{rank}.pkl" for rank in range(self.order.world)],
         )
 
     # ---- being asked to stop ----------------------------------------------------------------------------

@@ -34,6 +34,8 @@ def learning_rate(recipe: Recipe, batch: int, step: int, steps: int) -> float:
         return peak * float(recipe.factor ** math.floor(epoch / (recipe.every or 1)))  # counted from the first step
     done = (epoch - recipe.warmup) / max(recipe.epochs - recipe.warmup, 1 / steps)
     if recipe.schedule == "one_cycle":
+        if recipe.warmup:  # which is its rise
+            done = PEAK + (1 - PEAK) * done
         if done < PEAK:
             return peak * (0.04 + 0.96 * (1 - math.cos(math.pi * done / PEAK)) / 2)
         done = (done - PEAK) / (1 - PEAK)

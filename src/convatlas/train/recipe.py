@@ -14,14 +14,18 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from convatlas import facts, registry
 from convatlas.errors import ConvatlasError, UnknownName
 
 FOLDER = files("convatlas") / "train" / "recipes"
+
+
+Positive = Annotated[float, Field(gt=0)]
 
 
 class Recipe(BaseModel):
@@ -31,7 +35,7 @@ class Recipe(BaseModel):
 
     # ---- how long, how many at once
     epochs: float = Field(gt=0)
-    batch: int | Literal["auto"] = 128
+    batch: Annotated[int, Field(ge=1)] | Literal["auto"] = 128
     """Pictures a step, over all processes.  "auto": the largest power of two whose predicted peak fits, and that leaves
     20 steps an epoch."""
     accumulate: int = Field(1, ge=1)
@@ -77,8 +81,8 @@ class Recipe(BaseModel):
     """pad: a random place after padding by ``padding``; resized: ``scale`` of the area at ``ratio``, resized; random:
     a random place of the picture, its shorter side resized to size / test_crop."""
     padding: int = Field(4, ge=0)
-    scale: tuple[float, float] = (0.08, 1.0)
-    ratio: tuple[float, float] = (0.75, 4 / 3)
+    scale: tuple[Positive, Positive] = (0.08, 1.0)
+    ratio: tuple[Positive, Positive] = (0.75, 4 / 3)
     flip: bool = False
     shift: int = Field(0, ge=0)
     """Pixels by which a picture is moved at most, either way; zeros come in."""
@@ -110,6 +114,16 @@ class Recipe(BaseModel):
     title: str = ""
     note: str = ""
     sources: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _nesterov_has_momentum(self) -> Self:
+        if self.optimizer == "nesterov" and not self.momentum:
+            raise PydanticCustomError("nesterov", "nesterov needs a momentum above 0")
+        return self
+
+
+WORDS = frozenset({"title", "note", "sources"})
+"""What a recipe says of itself; all else decides a run."""
 
 
 def recipe(network: str, kind: str = "modern", data: str | None = None) -> Recipe:
@@ -174,10 +188,11 @@ def _read(entry: Mapping[str, Any], where: str) -> Recipe:
         return Recipe.model_validate(entry)
     except ValidationError as error:
         first = error.errors()[0]
-        name = ".".join(map(str, first["loc"]))
+        name = ".".join(str(part) for part in first["loc"] if not isinstance(part, str) or part.isidentifier())
         if first["type"] == "extra_forbidden":
             raise UnknownName(f"value of the recipe {where}", name, Recipe.model_fields) from None
-        raise ConvatlasError(f"{where}: {name} = {first['input']!r}: {first['msg'].lower()}") from None
+        given = f"{name} = {first['input']!r}: " if name else ""
+        raise ConvatlasError(f"{where}: {given}{first['msg'].lower()}") from None
 
 
 def _named(name: str | None, patterns: list[str] | None) -> bool:

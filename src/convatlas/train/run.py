@@ -26,7 +26,7 @@ from convatlas.train.evaluation import scores
 from convatlas.train.feed import Feed
 from convatlas.train.log import Log
 from convatlas.train.loop import Loop
-from convatlas.train.recipe import changed
+from convatlas.train.recipe import WORDS, changed
 from convatlas.train.report import write_report
 from convatlas.train.running import PLAINLY, Running, accelerator_for
 from convatlas.train.setup import OPTIMIZERS, Setup, batch_of, build, circumstances, options_of
@@ -120,7 +120,7 @@ def resume(folder: str | Path, *, values: Mapping[str, Any] | None = None, runni
         **setup.options,
         **{key: given.pop(key) for key in ("attention", "width") if key in given},
     }
-    now = {**changed(plan, given).model_dump(mode="json", exclude={"sources"}), **options}
+    now = {**changed(plan, given).model_dump(mode="json", exclude=set(WORDS)), **options}
     then = {**stored["recipe"], **setup.options}
     differing = [f"{key}: {then.get(key)} then, {now[key]} now" for key in now if then.get(key) != now[key]]
     accelerator = accelerator_for(plan.precision, running)
@@ -155,7 +155,8 @@ def _run(
     if before is not None:
         batch = int(before["batch"])
     else:
-        chosen = batch_of(setup, net, preprocess, len(data.train), accelerator.num_processes) if first else 0
+        chosen = batch_of(setup, net, preprocess, len(data.train), accelerator.num_processes,
+                          str(accelerator.device)) if first else 0  # fmt: skip
         (batch,) = broadcast_object_list([chosen])
     record = _record(setup, data, net, preprocess, batch, accelerator) if first else {}
     if before is not None:
@@ -169,7 +170,13 @@ def _run(
     went_on = before is not None and loop.resume()
     if first:
         folder.mkdir(parents=True, exist_ok=True)
-    log = Log(folder, first, upto=loop.done if went_on else None, tensorboard=running.tensorboard)
+    log = Log(
+        folder,
+        first,
+        upto=loop.done if went_on else None,
+        validated=loop.state.validated,
+        tensorboard=running.tensorboard,
+    )
     if first:
         checkpoint.write_json(folder / RUN, {**record, "state": "running"})
     state = "stopped"

@@ -62,11 +62,14 @@ def accelerator_for(precision: str, running: Running = PLAINLY) -> Accelerator:
     # Without this, Accelerate does not see that there are other processes where there is no GPU.
     plain = running.device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
     meet(running.timeout, "gloo" if plain else "nccl")
-    AcceleratorState._reset_state()  # another run of this process may have had another precision
+    AcceleratorState._reset_state(reset_partial_state=True)  # of another run of this process
     try:
-        return Accelerator(mixed_precision=mixed, cpu=plain)
+        made = Accelerator(mixed_precision=mixed, cpu=plain)
     except (RuntimeError, ValueError) as error:
         raise ConvatlasError(f"{precision} on this device: {str(error).splitlines()[0]}") from None
+    if mixed != "no" and not made.native_amp:  # Accelerate would go on in float32
+        raise ConvatlasError(f"{made.device} does not compute in {precision}; bfloat16 and float32 are everywhere")
+    return made
 
 
 def meet(timeout: float, backend: str) -> None:

@@ -148,7 +148,9 @@ def fitting(preprocess: Preprocess, data: Data, plan: Recipe, own: int, fresh: b
     return made
 
 
-def batch_of(setup: Setup, net: ConvNet, preprocess: Preprocess, pictures: int, processes: int) -> int:
+def batch_of(
+    setup: Setup, net: ConvNet, preprocess: Preprocess, pictures: int, processes: int, device: str = "cpu"
+) -> int:
     """The recipe's batch; for "auto" the largest power of two a process whose predicted peak fits the memory that is
     free, and leaves an epoch a few steps.  Raises ConvatlasError where not even one picture fits."""
     from convatlas.cost import largest_batch
@@ -159,7 +161,7 @@ def batch_of(setup: Setup, net: ConvNet, preprocess: Preprocess, pictures: int, 
         return plan.batch
     side, share = plan.size or preprocess.crop, processes * plan.accumulate
     graph = capture(net, input_size=(len(preprocess.order), side, side))
-    most = largest_batch(graph, SPARE * free_memory(), training=OPTIMIZERS[plan.optimizer],
+    most = largest_batch(graph, SPARE * free_memory(device), training=OPTIMIZERS[plan.optimizer],
                          checkpointing=plan.checkpointing, dtype=plan.precision)  # fmt: skip
     most = min(most, MOST // share, max(pictures // FEWEST, share) // share, pictures // share)
     if most < 1:
@@ -168,17 +170,23 @@ def batch_of(setup: Setup, net: ConvNet, preprocess: Preprocess, pictures: int, 
     return int(share * (1 << (most.bit_length() - 1)))
 
 
-def free_memory() -> int:
-    """Bytes free for this process: of its GPU, or its share of the machine's."""
+def free_memory(device: str = "cpu", *, group: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes free for this process: of its GPU, or its share of the machine's and of what its group may have.
+
+    group: where the control group of this process is to be seen.
+    """
     import torch
 
-    if torch.cuda.is_available():
-        return int(torch.cuda.mem_get_info()[0])
-    info = Path("/proc/meminfo")
+    if device.startswith("cuda"):
+        return int(torch.cuda.mem_get_info(device)[0])
+    free, info = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2, Path("/proc/meminfo")
     if info.exists():
         lines = dict(line.split(":", 1) for line in info.read_text().splitlines())
-        return int(lines["MemAvailable"].split()[0]) * 1024 // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+        free = int(lines["MemAvailable"].split()[0]) * 1024
+    limit, used = group / "memory.max", group / "memory.current"
+    if limit.exists() and used.exists() and limit.read_text().strip() != "max":
+        free = min(free, int(limit.read_text()) - int(used.read_text()))
+    return max(0, free) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def circumstances() -> dict[str, Any]:
@@ -193,7 +201,13 @@ def circumstances() -> dict[str, Any]:
 
 
 def commit() -> str | None:
-    """Of the code that runs, where it is a checkout."""
-    here = Path(__file__).parent
-    done = subprocess.run(["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return done.stdout.strip() or None if done.returncode == 0 else None
+    """Of the code that runs, where it is a checkout: not of one in which an environment with it happens to lie."""
+    source = Path(__file__).parents[3]
+    command = ["git", "-C", str(source), "rev-parse", "--show-toplevel", "HEAD"]
+    try:
+        top, _, head = (
+            subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip().partition("\n")
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head if Path(top).resolve() == source.resolve() else None
