@@ -720,3 +720,51 @@ def test_memory_that_a_group_may_have_is_counted(tmp_path: Path) -> None:
     (tmp_path / "memory.max").write_text("1000000\n")
     (tmp_path / "memory.current").write_text("400000\n")
     assert free_memory(group=tmp_path) == 600_000
+
+
+def test_a_second_process_is_kept_out_of_a_runs_folder(tmp_path: Path) -> None:
+    with checkpoint.locked(tmp_path / "run"):
+        done = subprocess.run([sys.executable, "-m", "convatlas", "train", *DIGITS, str(tmp_path / "run")],
+                              capture_output=True, text=True, check=False)  # fmt: skip
+    assert done.returncode == 2
+    assert "another process is training in" in done.stderr
+
+
+def test_what_cannot_be_a_runs_folder_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    assert main(["train", *DIGITS, str(tmp_path / "file")]) == 2
+    assert f"{tmp_path / 'file'} cannot be a run's folder" in capsys.readouterr().err
+
+
+def test_a_run_is_resumed_from_another_folder_and_refused_without_its_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder_of_pictures(tmp_path / "pictures", 30)
+    monkeypatch.chdir(tmp_path)
+
+    def stop(event: str, figures: dict[str, Any]) -> None:
+        if event == "epoch":
+            raise Stopped
+
+    values = {"epochs": 2, "size": 16, "batch": 8}
+    with pytest.raises(Stopped):
+        train("resnet20_cifar", "folder:pictures", recipe="general", values=values,
+              running=Running(readers=0, watch=stop))  # fmt: skip
+    run = tmp_path / "runs" / "resnet20_cifar-pictures"
+    monkeypatch.chdir("/")
+    shutil.copytree(run, tmp_path / "bare", symlinks=True)
+    shutil.rmtree(tmp_path / "bare" / "checkpoints")
+    with pytest.raises(ConvatlasError, match=r"checkpoints of the run .* are gone"):
+        resume(tmp_path / "bare", running=Running(readers=0))
+    assert resume(run, running=Running(readers=0)).test is not None
+
+
+def test_a_damaged_checkpoint_is_called_so(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(ConvatlasError, match="no run in"):
+        resume(tmp_path)
+    for file in ("optimizer.bin", "random_states_0.pkl"):
+        (tmp_path / file).write_bytes(b"junk")
+        with pytest.raises(ConvatlasError, match=f"{file} is not what a run writes"):
+            checkpoint.without_code(tmp_path)
+        (tmp_path / file).unlink()

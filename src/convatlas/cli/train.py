@@ -141,7 +141,7 @@ def train(
             else:
                 run = begin(setup, folder, running)
         except Stopped:
-            watch.say("stopped, and saved: go on with --resume")
+            watch.say(f"stopped, and saved: go on with --resume {folder}")
             return RESUME_ME
     if os.environ.get("RANK", "0") != "0":  # another process tells
         return 0

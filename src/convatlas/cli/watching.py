@@ -11,7 +11,7 @@ from convatlas.cli import output
 
 class Watching:
     """A bar for the run with pictures a second, loss, accuracy and the time left; where there is no terminal, a line an
-    epoch.  Called with what the loop tells: ("begin" | "step" | "epoch", figures)."""
+    epoch.  Called with what the loop tells: ("about" | "begin" | "step" | "epoch", figures)."""
 
     def __init__(self, quiet: bool):
         self.quiet = quiet
@@ -37,6 +37,9 @@ class Watching:
 
     def __call__(self, event: str, figures: dict[str, Any]) -> None:
         if self.quiet:
+            return
+        if event == "about":
+            self.say(figures["text"])
             return
         self.figures |= figures
         f = self.figures

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         write(beside)
+        beside.chmod(path.parent.stat().st_mode & 0o666)  # safetensors would leave it to its owner alone
         _flush(beside)
         os.replace(beside, path)
         _flush(path.parent)
@@ -68,8 +70,10 @@ def save(
         fill(beside)
         wait()
         if first:
-            for file in (*beside.rglob("*"), beside):
+            for file in beside.rglob("*"):
+                file.chmod(beside.stat().st_mode & (0o777 if file.is_dir() else 0o666))
                 _flush(file)
+            _flush(beside)
     except UNWRITABLE as error:
         shutil.rmtree(beside, ignore_errors=True)
         said, free = str(error).splitlines()[0], size(shutil.disk_usage(folder).free)
@@ -97,6 +101,30 @@ def save(
 
 CODELESS: list[Any] = [np.zeros(0).__reduce__()[0], np.ndarray, np.dtype, type(np.dtype("uint32"))]
 """What a checkpoint holds beside tensors and Python's own values: numpy's state of chance."""
+
+
+@contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Make the run's folder, and hold it for this process alone.
+
+    Raises ConvatlasError where it cannot be made, or where another process holds it.  The system lets go of it when the
+    process ends, however it does; where it knows no such locks, nothing is held.
+    """
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        file = (run / ".lock").open("w")
+    except OSError as error:
+        raise ConvatlasError(f"{run} cannot be a run's folder: {error.strerror or error}") from error
+    with file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConvatlasError(f"another process is training in {run}") from None
+        except (ImportError, OSError):
+            pass
+        yield
 
 
 def without_code(folder: Path) -> None:

@@ -109,6 +109,7 @@ def _split(data: Data, wanted: str | None) -> Any:
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
     if wanted is None:
         wanted = "test" if data.test is not None else "validation"
+    wanted = "validation" if wanted == "val" else wanted
     if splits.get(wanted) is None:
         raise ConvatlasError(
             f"{data.spec} has no split {wanted!r}; it has {', '.join(k for k, v in splits.items() if v)}"

@@ -18,6 +18,8 @@ from convatlas.train.order import Order
 from convatlas.train.recipe import Recipe
 from convatlas.weights.preprocess import Preprocess
 
+HINT = " (--bad-images skip leaves such out; convatlas data check names them all)"
+
 NEAR = 8
 """A picture this many pixels smaller than what the network reads is padded; any other is resized."""
 
@@ -70,7 +72,7 @@ class Feed:
             except StopIteration:
                 return
             except ConvatlasError as error:  # a reader's comes with the reader's traceback as its words
-                raise ConvatlasError(str(error).strip().splitlines()[-1].rpartition("Error: ")[2]) from None
+                raise ConvatlasError(str(error).strip().splitlines()[-1].rpartition("Error: ")[2] + HINT) from None
             yield images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
 
     def _fit(self, split: Arrays, side: int) -> Tensor:

@@ -71,7 +71,7 @@ def under_ray(
     folder = folder.absolute()
     if setup is not None:
         refuse_a_second(folder)
-        setup = replace(setup, data=_absolute(setup.data), weights=setup.weights and _absolute(setup.weights))
+        setup = setup.anywhere()
     gpu = running.device != "cpu" and torch.cuda.is_available()
     spoken = replace(running, watch=None)  # a progress bar does not travel
     trainer = TorchTrainer(
@@ -90,13 +90,6 @@ def under_ray(
     except Exception as error:
         raise ConvatlasError(f"the workers failed: {str(error).strip().splitlines()[-1]}") from error
     return finished(folder)
-
-
-def _absolute(name: str) -> str:
-    """A path, alone or after folder:, imagenet: or npz:, from the root; whatever names no file as it is."""
-    kind, colon, where = name.rpartition(":")
-    path = Path(where).expanduser()
-    return f"{kind}{colon}{path.absolute()}" if path.exists() and where else name
 
 
 def _share(config: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from convatlas.data import Arrays, Data, Files
@@ -151,7 +152,10 @@ class Loop:
         if found is None:
             return False
         checkpoint.without_code(found)
-        self.accelerator.load_state(str(found))
+        try:
+            self.accelerator.load_state(str(found))
+        except (SafetensorError, RuntimeError, KeyError, OSError) as error:
+            raise ConvatlasError(f"the checkpoint {found} is damaged: {str(error).splitlines()[0]}") from error
         # Accelerate loads it on the CPU.
         self.state.average = [own.to(t.device) for own, t in zip(self.state.average, self.averaged)]
         chance = torch.load(found / f"random_states_{self.accelerator.process_index}.pkl", weights_only=False)

@@ -32,7 +32,9 @@ class Order:
 
     def __post_init__(self) -> None:
         if self.batch > self.samples:
-            raise ConvatlasError(f"{self.samples} training pictures do not fill one batch of {self.batch}")
+            raise ConvatlasError(
+                f"{self.samples} training pictures do not fill one batch of {self.batch}; a smaller --batch may do"
+            )
         if self.batch % self.world:
             raise ConvatlasError(f"a batch of {self.batch} cannot be shared evenly by {self.world} processes")
 

@@ -31,7 +31,7 @@ Positive = Annotated[float, Field(gt=0)]
 class Recipe(BaseModel):
     """How a network is trained.  Numbers of epochs may be fractions: schedules go by the step."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     # ---- how long, how many at once
     epochs: float = Field(gt=0)

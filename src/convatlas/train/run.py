@@ -6,6 +6,7 @@ import json
 import os
 import resource
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +25,7 @@ from convatlas.train import checkpoint
 from convatlas.train.curves import write_curves
 from convatlas.train.evaluation import scores
 from convatlas.train.feed import Feed
-from convatlas.train.log import Log
+from convatlas.train.log import METRICS, Log
 from convatlas.train.loop import Loop
 from convatlas.train.recipe import WORDS, changed
 from convatlas.train.report import write_report
@@ -73,8 +74,9 @@ def train(
 
 
 def folder_of(setup: Setup, out: str | Path | None) -> Path:
-    """Where a run is kept: ``out``, by default runs/NETWORK-DATA."""
-    return Path(out) if out is not None else Path("runs") / f"{setup.network}-{setup.data_name}"
+    """Where a run is kept: ``out``, by default runs/NETWORK-DATA, DATA being the folder's or file's own name."""
+    name = Path(setup.data.partition(":")[2]).resolve().stem if ":" in setup.data else setup.data_name
+    return Path(out) if out is not None else Path("runs") / f"{setup.network}-{name}"
 
 
 def begin(setup: Setup, folder: Path, running: Running = PLAINLY) -> Run:
@@ -83,6 +85,7 @@ def begin(setup: Setup, folder: Path, running: Running = PLAINLY) -> Run:
     if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0" and is_of(setup, folder):
         # A worker died, and torchrun starts all of them again with the command that began the run.
         return resume(folder, running=running)
+    setup = setup.anywhere()
     accelerator = accelerator_for(precision, running)
     if accelerator.is_main_process:
         refuse_a_second(folder)
@@ -93,12 +96,13 @@ def begin(setup: Setup, folder: Path, running: Running = PLAINLY) -> Run:
 def is_of(setup: Setup, folder: Path) -> bool:
     """Whether the folder holds a run of this very request."""
     stored = record_of_run(folder)
-    return stored is not None and stored["setup"] == json.loads(json.dumps(setup.to_json()))
+    return stored is not None and stored["setup"] == json.loads(json.dumps(setup.anywhere().to_json()))
 
 
 def refuse_a_second(folder: Path) -> None:
-    """Raises ConvatlasError where the folder holds a run."""
-    if (folder / RUN).exists():
+    """Raises ConvatlasError where the folder holds a run that has begun to learn."""
+    begun = checkpoint.latest(folder) if (folder / RUN).exists() else None
+    if begun is not None and (begun.name != "step-0" or record_of_run(folder) is None):
         raise ConvatlasError(f"{folder} holds a run already; resume it (--resume {folder}), or choose another --out")
 
 
@@ -108,9 +112,9 @@ def resume(folder: str | Path, *, values: Mapping[str, Any] | None = None, runni
     Raises ConvatlasError where there is none, or where recipe or data are no longer what they were.
     """
     folder = Path(folder)
-    if not (folder / RUN).exists():
-        raise ConvatlasError(f"no run in {folder}: it has no {RUN}")
-    stored = json.loads((folder / RUN).read_text(encoding="utf-8"))
+    stored = record_of_run(folder)
+    if stored is None or "setup" not in stored:
+        raise ConvatlasError(f"no run in {folder}: it has no {RUN} that a run wrote")
     if stored.get("state") == "finished":
         raise ConvatlasError(f"the run in {folder} is finished")
     setup = Setup.from_json(stored["setup"])
@@ -128,7 +132,8 @@ def resume(folder: str | Path, *, values: Mapping[str, Any] | None = None, runni
         differing.append(f"processes: {stored['world']} then, {accelerator.num_processes} now")
     data = setup.open()
     if data.fingerprint != stored["data"]["fingerprint"]:
-        differing.append(f"the data: {stored['data']['counts']} then, {_counts(data)} now, or other pictures")
+        then, now = stored["data"]["counts"], _counts(data)
+        differing.append(f"the data: {then} pictures then, {now} now" if then != now else "the data: other pictures")
     if differing:
         raise ConvatlasError(f"a run is resumed as it was begun; changed: {'; '.join(differing)}")
     return _run(setup, data, folder, accelerator, running, stored)
@@ -140,7 +145,6 @@ def finished(folder: Path) -> Run:
     return Run(folder, stored["best"], stored.get("test"))
 
 
-@heap.kept()
 def _run(
     setup: Setup,
     data: Data,
@@ -150,6 +154,20 @@ def _run(
     before: Mapping[str, Any] | None = None,
 ) -> Run:
     """before: what a run that is resumed has said of itself."""
+    with heap.kept(), checkpoint.locked(folder) if accelerator.is_main_process else nullcontext():
+        if before is None and accelerator.is_main_process:
+            refuse_a_second(folder)  # which another process may have trained by now
+        return _alone(setup, data, folder, accelerator, running, before)
+
+
+def _alone(
+    setup: Setup,
+    data: Data,
+    folder: Path,
+    accelerator: Accelerator,
+    running: Running,
+    before: Mapping[str, Any] | None,
+) -> Run:
     net, preprocess = build(setup, data)
     plan, first = setup.recipe, accelerator.is_main_process
     if before is not None:
@@ -168,8 +186,12 @@ def _run(
         watch=(running.watch if first else None) or _nobody,
     )  # fmt: skip
     went_on = before is not None and loop.resume()
+    if before is not None and not went_on and (folder / METRICS).exists() and (folder / METRICS).stat().st_size:
+        raise ConvatlasError(f"the checkpoints of the run in {folder} are gone; begin it anew in another --out")
     if first:
-        folder.mkdir(parents=True, exist_ok=True)
+        what = f"{plan.title or setup.kind}; {plan.epochs:g} epochs of {len(data.train):,} pictures, batch {batch}"
+        skipped = f"{len(data.skipped):,} pictures could not be read and are left out" if data.skipped else ""
+        loop.watch("about", {"text": ". ".join(filter(None, [what, data.note, skipped]))})
     log = Log(
         folder,
         first,

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from convatlas.errors import ConvatlasError, UnknownName
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 Watch = Callable[[str, dict[str, Any]], None]
-"""Told of ("begin" | "step" | "epoch", figures)."""
+"""Told of ("about" | "begin" | "step" | "epoch", figures)."""
 
 PORT = "29500"
 """Where processes meet unless MASTER_PORT says otherwise: torch's own."""
@@ -37,6 +38,10 @@ class Running:
     tensorboard: bool = False
     timeout: float = 600
     watch: Watch | None = None
+
+    def __post_init__(self) -> None:
+        if self.tensorboard and find_spec("tensorboard") is None:
+            raise ConvatlasError("TensorBoard is not installed: pip install 'convatlas[tensorboard]'")
 
 
 PATIENCE = timedelta(hours=6)

@@ -57,6 +57,14 @@ class Setup:
     holdout: float | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 1 << 31:
+            raise ConvatlasError(f"a seed is at least 0 and below 2^31, not {self.seed}")
+
+    def anywhere(self) -> Setup:
+        """With whole paths in place of relative ones, so that it can be resumed from any folder."""
+        return replace(self, data=_whole(self.data), weights=self.weights and _whole(self.weights))
+
     @property
     def data_name(self) -> str:
         return self.data.partition(":")[0]
@@ -76,6 +84,13 @@ class Setup:
     def open(self) -> Data:
         """The data set.  Raises ConvatlasError where it is not as it should be."""
         return load(self.data, seed=self.seed, holdout=self.holdout, bad_images=self.bad_images)
+
+
+def _whole(name: str) -> str:
+    """A path, alone or after folder:, imagenet: or npz:, from the root; whatever names no file as it is."""
+    kind, colon, where = name.rpartition(":")
+    path = Path(where).expanduser()
+    return f"{kind}{colon}{path.absolute()}" if path.exists() and where else name
 
 
 def options_of(setup: Setup, data: Data) -> dict[str, Any]:

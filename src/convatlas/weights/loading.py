@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from convatlas import facts, registry
 from convatlas.errors import ConvatlasError
-from convatlas.registry import record_of_run
+from convatlas.registry import RUN, record_of_run
 from convatlas.weights.cache import fetch
 from convatlas.weights.checkpoint import read
 from convatlas.weights.convert import convert, first_layer, is_classifier
@@ -71,6 +71,8 @@ def pretrained(
         if weights != "default":
             raise ConvatlasError(f"the run in {name} has weights of its own; name its network for others")
         name, weights = run["network"], Path(name) / BEST
+    elif os.sep in os.fspath(name):
+        raise ConvatlasError(f"no run in {name}: it has no {RUN} that a run wrote")
     source = find(name, weights)
     told = _told(source)
     state = _ours(name, source, told)
@@ -115,6 +117,11 @@ def _load(net: ConvNet, source: Source, state: dict[str, Tensor], unset: bool = 
     import torch
     from torch import nn
 
+    from convatlas.blocks.init import gaussian, initialiser
+
+    # Near 0 a new classifier first says nothing.  What the papers begin with is for their number of classes:
+    # EfficientNet's would be 18 times as wide for three.
+    fresh = initialiser(conv=gaussian(0.01), linear=gaussian(0.01))
     fitting, notes = _fit(net, state)
     own = net.state_dict()
     with torch.no_grad():
@@ -122,7 +129,8 @@ def _load(net: ConvNet, source: Source, state: dict[str, Tensor], unset: bool = 
             own[key].copy_(tensor)
     for path, module in net.named_modules() if unset else ():
         if isinstance(module, nn.Conv2d | nn.Linear) and f"{path}.weight" not in fitting:
-            net.fill(path, module)
+            fill = fresh if is_classifier(f"{path}.weight") else net.fill
+            fill(path, module)
     travelling = _travelling(net, source, notes)
     for note in travelling.notes:
         logger.warning("%s: %s", net.name, note)
