@@ -31,18 +31,20 @@ def tour(picture: str | None = None, /) -> None:
     Parameters
     ----------
     picture
-        Your photograph; without one, scikit-image's picture of a cat.
+        Your photograph; without one, scikit-image's picture of a cat, where that is installed.
     """
     import convatlas
 
     console = output.console()
-    path = picture or _cat()
-    start = time.perf_counter()
-    answers = convatlas.predict(path, DEFAULT)
-    taken = time.perf_counter() - start
     console.print("[bold cyan]What is on the photograph?[/]")
-    print_predictions([replace(answers[0], path=Path(path).name)])
-    console.print(f"  {taken:.1f} s, with loading torch, building {DEFAULT} and reading its weights", style="dim")
+    if path := picture or _cat():
+        start = time.perf_counter()
+        answers = convatlas.predict(path, DEFAULT)
+        taken = time.perf_counter() - start
+        print_predictions([replace(answers[0], path=Path(path).name)])
+        console.print(f"  {taken:.1f} s, with loading torch, building {DEFAULT} and reading its weights", style="dim")
+    else:
+        console.print("  None is at hand: convatlas tour photo.jpg, or pip install scikit-image", style="dim")
 
     console.print()
     console.print("[bold cyan]The network that answered[/]")
@@ -120,10 +122,8 @@ def train_on_digits(console: Any) -> None:
         console.print(f"  {note}", style="dim")
 
 
-def _cat() -> str:
-    """scikit-image's photograph of Chelsea the cat."""
+def _cat() -> str | None:
+    """scikit-image's photograph of Chelsea the cat, where it is installed."""
     found = importlib.util.find_spec("skimage")
     cat = Path(found.origin).parent / "data" / "chelsea.png" if found and found.origin else None
-    if cat is None or not cat.is_file():
-        raise ConvatlasError("no photograph: give one (convatlas tour photo.jpg), or pip install scikit-image")
-    return str(cat)
+    return str(cat) if cat is not None and cat.is_file() else None
