@@ -81,6 +81,11 @@ class _Answers(nn.Module):
         return self.net.with_aux(x) if self.with_aux else (self.net(x), {})
 
 
+def _rank(figures: dict[str, float]) -> tuple[float, float]:
+    """The more accurate is better, of equals the one with the lower loss."""
+    return figures["accuracy"], -figures["loss"]
+
+
 def _frozen(net: nn.Module) -> list[nn.Module]:
     """The outermost modules of which nothing is trained: their batch norm and dropout stay as in a test."""
     own = list(net.parameters())
@@ -183,7 +188,7 @@ class Loop:
                 self.watch("epoch", {"epoch": epoch, **figures})
                 if not math.isfinite(figures["loss"]):
                     raise self._not_finite(f"the validation loss is {figures['loss']} after epoch {epoch:g}")
-                if not self.state.best or figures["accuracy"] > self.state.best["accuracy"]:
+                if not self.state.best or _rank(figures) > _rank(self.state.best):
                     self.state.best = {"epoch": epoch, **figures}
                     self._keep_best()
                 self.state.validated = self.done
