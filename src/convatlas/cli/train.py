@@ -46,7 +46,7 @@ def train(
 
     `convatlas train resnet20_cifar --data cifar10 --recipe paper`
 
-    `convatlas train efficientnet_lite0 --weights default --data folder:flowers/ --freeze trunk --epochs 5`
+    `convatlas train efficientnet_lite0 --weights imagenet --data folder:flowers/ --freeze trunk --epochs 5`
 
     `convatlas train --resume runs/lenet5_modern-mnist`
 
@@ -68,7 +68,8 @@ def train(
     seed
         Decides initial weights, order and chance.
     weights
-        Begin with published weights: default, an id from `convatlas card`; a file, or the folder of a run.
+        Begin with published weights: default, imagenet, an id from `convatlas card`; a file, or the folder of a
+        run.
     freeze
         A module that stays as it is: trunk, trunk.stage1; may be given several times.
     device

@@ -73,8 +73,8 @@ BEST = "best.safetensors"
 
 
 def find(name: str, source: str | os.PathLike[str] = "default") -> Source:
-    """One source of weights of a network: "default", the id of one of its ``sources``, or the path of a file
-    or of a run's folder.
+    """One source of weights of a network: "default", the id of one of its ``sources``, what they were trained on
+    ("imagenet", "cifar10", "mnist": the first such), or the path of a file or of a run's folder.
 
     Raises UnknownName for an id that does not exist, ConvatlasError where there are no weights or no such file.
     """
@@ -83,6 +83,8 @@ def find(name: str, source: str | os.PathLike[str] = "default") -> Source:
         return known[0]
     if by_id := next((s for s in known if s.id == text), None):
         return by_id
+    if by_data := next((s for s in known if text and s.data.lower().replace("-", "").removesuffix("1k") == text), None):
+        return by_data
     path = Path(text).expanduser()
     if path.is_file():
         return Source(name, path.name, "file", str(path), path.name, classes=0, labels=None, data="")
