@@ -654,7 +654,7 @@ def test_a_signal_to_all_processes_of_a_run_with_readers_still_saves(tmp_path: P
         assert running.poll() is None
         time.sleep(0.05)
     os.killpg(running.pid, signal.SIGTERM)
-    assert running.wait(60) == RESUME_ME
+    assert running.wait(120) == RESUME_ME
 
 
 def test_a_data_set_that_has_grown_is_not_divided_anew_for_a_test(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -65,7 +66,8 @@ class Feed:
             pin_memory=self.device.type == "cuda",
             worker_init_fn=_reader,
         )
-        batches_read = iter(loader)
+        with _held_back():
+            batches_read = iter(loader)
         while True:
             try:
                 images, labels = next(batches_read)
@@ -162,8 +164,24 @@ def _reversed(picture: Tensor) -> Tensor:
     return picture.flip(0)
 
 
+STOPS = (signal.SIGTERM, signal.SIGINT)
+
+
+@contextmanager
+def _held_back() -> Iterator[None]:
+    """Signals to stop wait meanwhile: readers that are started in it get none before they can leave it alone."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _reader(_: int) -> None:
     """A process that reads pictures: a signal to stop is for the run alone, which still needs it."""
     torch.set_num_threads(1)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOPS:
         signal.signal(number, signal.SIG_IGN)
