@@ -756,6 +756,8 @@ def test_a_run_is_resumed_from_another_folder_and_refused_without_its_checkpoint
     shutil.rmtree(tmp_path / "bare" / "checkpoints")
     with pytest.raises(ConvatlasError, match=r"checkpoints of the run .* are gone"):
         resume(tmp_path / "bare", running=Running(readers=0))
+    with pytest.raises(ConvatlasError, match="holds a run already"):
+        train("lenet5_modern", "digits", out=tmp_path / "bare")
     assert resume(run, running=Running(readers=0)).test is not None
 
 

@@ -23,7 +23,7 @@ class Log:
         """upto: of a run that is resumed, the steps that are done; later rows are dropped.  None: begin anew.
         validated: the steps after which it was last validated; rows of later validations are dropped.
 
-        tensorboard: write the figures to ``run/tensorboard`` too.  Raises ConvatlasError where that is not installed.
+        tensorboard: write the figures to ``run/tensorboard`` too.
         """
         self._file, self._board = None, None
         if not first:
@@ -34,10 +34,8 @@ class Log:
         write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
         self._file = path.open("a", encoding="utf-8", buffering=1 << 16)
         if tensorboard:
-            try:
-                from torch.utils.tensorboard import SummaryWriter
-            except ImportError:
-                raise ConvatlasError("TensorBoard is not installed: pip install 'convatlas[tensorboard]'") from None
+            from torch.utils.tensorboard import SummaryWriter
+
             self._board = SummaryWriter(run / "tensorboard", purge_step=0 if upto is None else upto + 1)
 
     def write(self, split: str, epoch: float, step: int, **figures: Any) -> None:

@@ -101,9 +101,16 @@ def is_of(setup: Setup, folder: Path) -> bool:
 
 def refuse_a_second(folder: Path) -> None:
     """Raises ConvatlasError where the folder holds a run that has begun to learn."""
-    begun = checkpoint.latest(folder) if (folder / RUN).exists() else None
-    if begun is not None and (begun.name != "step-0" or record_of_run(folder) is None):
+    if not (folder / RUN).exists():
+        return
+    last = checkpoint.latest(folder)
+    if record_of_run(folder) is None or (last.name != "step-0" if last else _has_figures(folder)):
         raise ConvatlasError(f"{folder} holds a run already; resume it (--resume {folder}), or choose another --out")
+
+
+def _has_figures(folder: Path) -> bool:
+    path = folder / METRICS
+    return path.exists() and path.stat().st_size > 0
 
 
 def resume(folder: str | Path, *, values: Mapping[str, Any] | None = None, running: Running = PLAINLY) -> Run:
@@ -132,8 +139,8 @@ def resume(folder: str | Path, *, values: Mapping[str, Any] | None = None, runni
         differing.append(f"processes: {stored['world']} then, {accelerator.num_processes} now")
     data = setup.open()
     if data.fingerprint != stored["data"]["fingerprint"]:
-        then, now = stored["data"]["counts"], _counts(data)
-        differing.append(f"the data: {then} pictures then, {now} now" if then != now else "the data: other pictures")
+        had, has = stored["data"]["counts"], _counts(data)
+        differing.append(f"the data: {had} pictures then, {has} now" if had != has else "the data: other pictures")
     if differing:
         raise ConvatlasError(f"a run is resumed as it was begun; changed: {'; '.join(differing)}")
     return _run(setup, data, folder, accelerator, running, stored)
@@ -186,7 +193,7 @@ def _alone(
         watch=(running.watch if first else None) or _nobody,
     )  # fmt: skip
     went_on = before is not None and loop.resume()
-    if before is not None and not went_on and (folder / METRICS).exists() and (folder / METRICS).stat().st_size:
+    if before is not None and not went_on and _has_figures(folder):
         raise ConvatlasError(f"the checkpoints of the run in {folder} are gone; begin it anew in another --out")
     if first:
         what = f"{plan.title or setup.kind}; {plan.epochs:g} epochs of {len(data.train):,} pictures, batch {batch}"
