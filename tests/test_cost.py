@@ -24,6 +24,7 @@ from convatlas.cost.memory import OPTIMIZERS
 from convatlas.errors import ConvatlasError, UnknownName
 from convatlas.graph import atlas
 from convatlas.graph.capture import capture
+from convatlas.train.watermark import Watermark
 
 # ---- backward ---------------------------------------------------------------------------------------------
 
@@ -350,6 +351,17 @@ def test_the_peak_with_activation_checkpointing(name: str) -> None:
     report = convatlas.analyze(name, checkpointing=True, **options)
     assert report.totals["peak_training_bytes"] == pytest.approx(real, rel=0.01)
     assert report.totals["peak_training_bytes"] < convatlas.analyze(name, **options).totals["peak_training_bytes"]
+
+
+@pytest.mark.parametrize("name", ["vgg11", "resnet50", "googlenet", "densenet121", "efficientnet_lite0", "nin"])
+def test_the_peak_where_only_the_classifier_is_trained(name: str) -> None:
+    net = registry.create(name)
+    net.trunk.requires_grad_(False)
+    picture, target = torch.randn(4, 3, 128, 128), torch.zeros(4, dtype=torch.long)
+    with Watermark([*net.parameters(), *net.buffers(), picture, target]) as watermark:  # the tracker needs gradients
+        F.cross_entropy(net.train()(picture), target).backward()
+    report = convatlas.analyze(net, batch=4, input_size=128, training="sgd")
+    assert report.totals["peak_training_bytes"] == pytest.approx(watermark.most, rel=0.001)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

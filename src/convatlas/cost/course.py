@@ -113,6 +113,9 @@ class _Walk:
         self.moments: list[Moment] = []
         self.before: list[int] = []
         self.passing: list[int] = []
+        self.leaving: list[list[int]] = [[] for _ in range(len(graph.nodes) + 1)]  # after a node: nothing holds it
+        for storage, place in enumerate(storages.last_held):
+            self.leaving[place].append(storage)
         self.owners = [0] * len(storages.maker)
         self.alive = [False] * len(storages.maker)
         self.starts = dict(segments)
@@ -191,9 +194,8 @@ class _Walk:
                 self.add(self.amounts.kept + place)
             for storage in self.made.kept[place]:
                 self.owners[storage] += 1
-        for source in self.nodes[place].inputs:
-            if self.made.last_read[self.made.storage[source]] == place:
-                self.free(self.made.storage[source])
+        for storage in self.leaving[place]:
+            self.free(storage)
 
     def backward(self, place: int) -> None:
         node, keep, arrived = self.nodes[place], self.keeps[place], self.arrived[place]

@@ -170,10 +170,12 @@ def _pad(node: Node, inputs: Sequence[Shape], output: Shape, needs: Sequence[boo
 
 
 def _local_response_norm(node: Node, inputs: Sequence[Shape], output: Shape, needs: Sequence[bool]) -> Keeping:
-    """Its input; the squares, padded by size - 1 maps; the sum before the power, and the divisor."""
+    """Its input; the squares, padded by size - 1 maps; the sum before the power, and the divisor.  Without a gradient
+    three of them live together at most, before there is an output."""
     values = math.prod(output)
     padded = values // output[1] * (output[1] + node.attrs["size"] - 1)
-    return Keeping(inputs=(0,), more=padded + 2 * values, forward=values, backward=3 * values)
+    scratch = values if needs[0] else 2 * values
+    return Keeping(inputs=(0,), more=padded + 2 * values, forward=scratch, backward=3 * values)
 
 
 def _layer_norm(node: Node, inputs: Sequence[Shape], output: Shape, needs: Sequence[bool]) -> Keeping:

@@ -126,7 +126,7 @@ def training_step(
     for place, keep in enumerate(keeps):
         if keep is not None and (keep.more or keep.more_bytes or keep.forward or keep.backward):
             kept[place] = keep.more * element + keep.more_bytes
-            forward[place] = kept[place] + keep.forward * element
+            forward[place] = (kept[place] if known.needs[place] else 0) + keep.forward * element
             backward[place] = keep.backward * element
     for place, (node, paths) in enumerate(zip(graph.nodes, steps.graded)):
         for path in paths:
