@@ -24,7 +24,7 @@ def train(
     resume: Path | None = None,
     seed: output.Whole = 0,
     weights: str | None = None,
-    freeze: tuple[str, ...] = (),
+    freeze: Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)] = (),
     device: str = "auto",
     readers: output.Whole = 2,
     save_every: str | None = None,
@@ -58,9 +58,8 @@ def train(
         mnist, fashion_mnist, digits, cifar10, cifar100, folder:PATH (a folder for each class), npz:PATH (arrays, as
         MedMNIST has them) or imagenet:PATH.
     recipe
-        How: modern by default, paper, or another that `convatlas recipe list` names. Any value of it can be given as
-        an option: --epochs 5 --learning-rate 0.01 (`convatlas recipe show NETWORK` names them all), and so can the
-        network's --attention and --width.
+        How: modern by default, paper, or another that `convatlas recipe list` names. `convatlas recipe show NETWORK`
+        names its values, each of which can be given as an option.
     out
         The run's folder; by default runs/NETWORK-DATA.
     resume
@@ -95,6 +94,8 @@ def train(
         No progress.
     json
         Print the result as JSON.
+    values
+        Any value of the recipe, and the network's --attention and --width: --epochs 5 --learning-rate 0.01.
     """
     from convatlas.cli.watching import Watching
     from convatlas.train.launch import LAUNCHERS, under_ray, under_torchrun

@@ -151,7 +151,7 @@ p{margin:8px 0}.line,.note,small{color:var(--quiet)}.note,small{font-size:12.5px
 .tiles div{background:var(--card);border-radius:8px;padding:12px 16px}
 .tiles span,dt{color:var(--quiet);font-size:12.5px;display:block}
 .tiles b{font-size:26px;line-height:1.3;display:block;font-variant-numeric:tabular-nums}
-.tiles div:first-child b{color:var(--test)}.tiles small{display:block;line-height:1.4}
+.tiles small{display:block;line-height:1.4}
 dl{margin:0;display:grid;gap:10px 24px}dd{margin:0;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}
 .facts{grid-template-columns:repeat(auto-fill,minmax(180px,1fr))}.facts dd{font-size:18px}
 .recipe{grid-template-columns:repeat(auto-fill,minmax(140px,1fr))}
