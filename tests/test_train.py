@@ -26,6 +26,7 @@ from convatlas.cli import main
 from convatlas.cli.train import _value
 from convatlas.data import Arrays, load
 from convatlas.errors import ConvatlasError
+from convatlas.files import write_whole
 from convatlas.train import Running, checkpoint, evaluate, resume, train
 from convatlas.train.augment import augment, moved
 from convatlas.train.feed import Feed
@@ -186,14 +187,14 @@ def test_a_checkpoint_that_fails_leaves_the_last_one_whole(tmp_path: Path) -> No
 
 def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    checkpoint.write_whole(path, lambda beside: beside.write_text("first") and None)
+    write_whole(path, lambda beside: beside.write_text("first") and None)
 
     def fails(beside: Path) -> None:
         beside.write_text("sec")
         raise OSError(28, "No space left on device")
 
     with pytest.raises(ConvatlasError, match="No space left"):
-        checkpoint.write_whole(path, fails)
+        write_whole(path, fails)
     assert path.read_text() == "first"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -12,30 +12,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 
 from convatlas.errors import ConvatlasError
+from convatlas.files import UNWRITABLE, flush, write_whole
 from convatlas.numbers import size
 
 FOLDER, LAST = "checkpoints", "last"
-
-UNWRITABLE = (OSError, RuntimeError, SafetensorError)
-"""What the system, torch and safetensors raise where a disk is full."""
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file beside its place, flush it to the disk, and put it there: whole, or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(beside)
-        beside.chmod(path.parent.stat().st_mode & 0o666)  # safetensors would leave it to its owner alone
-        _flush(beside)
-        os.replace(beside, path)
-        _flush(path.parent)
-    except UNWRITABLE as error:
-        beside.unlink(missing_ok=True)
-        raise ConvatlasError(f"{path} cannot be written: {error}") from error
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -72,8 +54,8 @@ def save(
         if first:
             for file in beside.rglob("*"):
                 file.chmod(beside.stat().st_mode & (0o777 if file.is_dir() else 0o666))
-                _flush(file)
-            _flush(beside)
+                flush(file)
+            flush(beside)
     except UNWRITABLE as error:
         shutil.rmtree(beside, ignore_errors=True)
         said, free = str(error).splitlines()[0], size(shutil.disk_usage(folder).free)
@@ -86,12 +68,12 @@ def save(
                                  "same folder")  # fmt: skip
         shutil.rmtree(place, ignore_errors=True)
         os.replace(beside, place)
-        _flush(folder)
+        flush(folder)
         pointer = folder / f".{LAST}"
         pointer.unlink(missing_ok=True)
         pointer.symlink_to(place.name)
         os.replace(pointer, folder / LAST)
-        _flush(folder)
+        flush(folder)
         for other in folder.iterdir():
             if other.is_dir() and not other.is_symlink() and other != place:
                 shutil.rmtree(other, ignore_errors=True)
@@ -144,11 +126,3 @@ def latest(run: Path) -> Path | None:
     if pointer.is_symlink() and not pointer.exists():
         raise ConvatlasError(f"{pointer} points at a checkpoint that is not there")
     return run / FOLDER / os.readlink(pointer) if pointer.exists() else None
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -16,7 +16,7 @@ import numpy as np
 
 from convatlas.cost.plots import COLOURS, INK, QUIET_INK
 from convatlas.errors import ConvatlasError
-from convatlas.train.checkpoint import write_whole
+from convatlas.files import write_whole
 from convatlas.train.log import METRICS, rows
 
 if TYPE_CHECKING:

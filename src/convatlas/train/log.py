@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from convatlas.errors import ConvatlasError
-from convatlas.train.checkpoint import write_whole
+from convatlas.files import write_whole
 
 METRICS = "metrics.jsonl"
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from convatlas.data import Arrays, Data, Files
 from convatlas.errors import ConvatlasError
+from convatlas.files import write_whole
 from convatlas.net import ConvNet
 from convatlas.train import checkpoint
 from convatlas.train.evaluation import scores
@@ -366,7 +367,7 @@ class Loop:
         if self.accelerator.is_main_process:
             with self.averaging():  # the file is written within: a tensor on the CPU is not copied before
                 tensors = {key: t.detach().cpu().contiguous() for key, t in self.plain.state_dict().items()}
-                checkpoint.write_whole(self.folder / "best.safetensors", lambda path: save_file(tensors, path))
+                write_whole(self.folder / "best.safetensors", lambda path: save_file(tensors, path))
 
     def save(self) -> None:
         """Save all that exact resumption needs; the figures up to here first.  Raises NotFinite for weights that are

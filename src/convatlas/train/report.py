@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from convatlas.files import write_whole
 from convatlas.numbers import short, size
 from convatlas.train import curves as figures
 from convatlas.train import findings, page
 from convatlas.train.answers import Answers, answers, calibration, wilson
-from convatlas.train.checkpoint import write_whole
 from convatlas.train.curves import Course
 
 

@@ -19,6 +19,7 @@ from accelerate.utils import broadcast_object_list, set_seed
 from convatlas import heap
 from convatlas.data import Data
 from convatlas.errors import ConvatlasError
+from convatlas.files import write_whole
 from convatlas.net import ConvNet
 from convatlas.registry import RUN, record_of_run
 from convatlas.train import checkpoint
@@ -263,7 +264,7 @@ def _test(loop: Loop, data: Data, folder: Path, log: Log) -> dict[str, float]:
         with path.open("wb") as file:
             np.savez_compressed(file, **answers)
 
-    checkpoint.write_whole(folder / "test.npz", write)
+    write_whole(folder / "test.npz", write)
     return figures
 
 

@@ -1,0 +1,38 @@
+"""Files that are written whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from convatlas.errors import ConvatlasError
+
+UNWRITABLE = (OSError, RuntimeError, SafetensorError)
+"""What the system, torch and safetensors raise where a disk is full."""
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file beside its place, flush it to the disk, and put it there: whole, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(beside)
+        beside.chmod(path.parent.stat().st_mode & 0o666)  # safetensors would leave it to its owner alone
+        flush(beside)
+        os.replace(beside, path)
+        flush(path.parent)
+    except UNWRITABLE as error:
+        beside.unlink(missing_ok=True)
+        raise ConvatlasError(f"{path} cannot be written: {error}") from error
+
+
+def flush(path: Path) -> None:
+    """What was written is on the disk when this returns."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
