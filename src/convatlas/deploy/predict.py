@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from convatlas.errors import ConvatlasError
-from convatlas.registry import natural
 from convatlas.weights import Weights, pretrained, read_picture
+from convatlas.weights.pictures import in_folder
 
 if TYPE_CHECKING:
     from convatlas.net import ConvNet
@@ -112,7 +112,7 @@ def _listed(pictures: Picture | Iterable[Picture]) -> list[tuple[str, Picture]]:
             raise ConvatlasError("an empty name is no picture")
         elif Path(picture).is_dir():
             # An empty folder among others is told of as a picture that cannot be read.
-            found = _in_folder(Path(picture)) or ([] if len(pictures) == 1 else [Path(picture)])
+            found = in_folder(Path(picture)) or ([] if len(pictures) == 1 else [Path(picture)])
             if not found:
                 raise ConvatlasError(f"no pictures in {picture}")
             listed += [(str(path), path) for path in found]
@@ -121,18 +121,6 @@ def _listed(pictures: Picture | Iterable[Picture]) -> list[tuple[str, Picture]]:
     if not listed:
         raise ConvatlasError("no pictures were given")
     return listed
-
-
-def _in_folder(folder: Path) -> list[Path]:
-    """The files in and below a folder that by their names are pictures, in natural order."""
-    Image.init()
-    found = [
-        path for path in folder.rglob("*")
-        if path.suffix.lower() in Image.EXTENSION
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and not path.is_dir()
-    ]  # fmt: skip
-    return sorted(found, key=lambda path: natural(str(path)))
 
 
 def _prepared(picture: Picture, weights: Weights, alone: bool) -> NDArray[np.float32] | str:

@@ -40,7 +40,7 @@ def graph_of(model: str | Graph | nn.Module, input_size: InputSize = None, batch
                 return atlas.load(model)
             module: nn.Module = of_run(model)
         else:
-            module = _module(model, input_size)
+            module = module_of(model, input_size)
     else:
         module = model
     if isinstance(module, type) or not hasattr(module, "named_modules"):
@@ -66,7 +66,8 @@ def full_size(given: InputSize, own: tuple[int, int, int]) -> tuple[int, int, in
     return channels, height, width
 
 
-def _module(spec: str, input_size: InputSize) -> nn.Module:
+def module_of(spec: str, input_size: InputSize = None) -> nn.Module:
+    """timm:NAME, torchvision:NAME or file.py:Class -> the module.  Raises ConvatlasError, UnknownName."""
     where, _, name = spec.rpartition(":")
     if where == "timm":
         return _from_timm(name, input_size)

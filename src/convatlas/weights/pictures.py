@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, JpegImagePlugin
 
 from convatlas.errors import ConvatlasError
+from convatlas.files import write_whole
+from convatlas.registry import natural
 
 REDUCE_ABOVE = 64 * 2**20
 """A JPEG with more pixels than this is decoded at a half, a quarter or an eighth of its size."""
@@ -36,6 +38,39 @@ def read_picture(source: str | os.PathLike[str] | Image.Image | NDArray[Any]) ->
         if isinstance(source, str | os.PathLike):
             return _from_file(os.fspath(source))
         return _from_array(source)
+
+
+def format_of(path: Path) -> str:
+    """The format that a file's name ends in.  Raises ConvatlasError for one that pictures cannot be written in."""
+    Image.init()
+    kind = Image.EXTENSION.get(path.suffix.lower(), "")
+    if kind not in Image.SAVE:
+        raise ConvatlasError(f"{path} should end in .png, .jpg or .webp")
+    return kind
+
+
+def write_picture(picture: Image.Image, path: Path) -> None:
+    """Write a picture in the format that the file's name ends in, whole or not at all.
+
+    Raises ConvatlasError for a name that is no picture's, and where it cannot be written.
+    """
+    kind = format_of(path)
+    try:
+        write_whole(path, lambda beside: picture.save(beside, kind))
+    except OSError as error:
+        raise ConvatlasError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def in_folder(folder: Path) -> list[Path]:
+    """The files in and below a folder that by their names are pictures, in natural order."""
+    Image.init()
+    found = [
+        path for path in folder.rglob("*")
+        if path.suffix.lower() in Image.EXTENSION
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and not path.is_dir()
+    ]  # fmt: skip
+    return sorted(found, key=lambda path: natural(str(path)))
 
 
 # ---- files ------------------------------------------------------------------------------------------------

@@ -1,0 +1,142 @@
+"""What the verbs that make pictures share: which network, where the picture goes, how far it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from convatlas.cli import output
+from convatlas.errors import ConvatlasError
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch import nn
+
+NETWORK = "A name from `convatlas list --has weights`, a run's folder, timm:NAME, torchvision:NAME or file.py:Class."
+LAYER = "A stage, or the path of any module: stage4, stage4.0.project."
+
+Network = Annotated[str, Parameter(help=NETWORK)]
+Layer = Annotated[str, Parameter(help=LAYER)]
+Layers = Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)]
+Picture = Annotated[str, Parameter(help="A picture's file.")]
+Unit = Annotated[str, Parameter(help="The channel's number; several as 3,17 or 0-8.")]
+Label = Annotated[str, Parameter(help="A class: its name, its number or its WordNet id.")]
+Weights = Annotated[str, Parameter(help="default, a source of published weights, a file, a run's folder, or none.")]
+Out = Annotated[Path | None, Parameter(help="The picture's file; by default named by what it shows.")]
+Seed = Annotated[output.Whole, Parameter(help="Decides what the picture begins with and how it is moved.")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Drawing:
+    """How a picture is made: the options of every verb that optimises one."""
+
+    weights: Weights = "default"
+    size: Annotated[str | None, Parameter(help="Side in pixels, or HxW; by default 128, or the network's own.")] = None
+    steps: Annotated[output.Whole, Parameter(help="Steps of the optimiser.")] = 256
+    seed: Seed = 0
+    canvas: Annotated[str, Parameter(help="What is optimised: fourier or pixels.")] = "fourier"
+    robust: Annotated[str, Parameter(help="The schedule of random changes: lucid, distill or none.")] = "lucid"
+    out: Out = None
+    json: Annotated[bool, Parameter(negative=(), help="Print what was made as JSON.")] = False
+
+
+def network_of(model: str, weights: str) -> nn.Module:
+    """MODEL with its weights.  Raises what ``pretrained`` does; of a network that is not ours, weights are a file."""
+    import convatlas
+    from convatlas.graph.source import module_of
+    from convatlas.weights import read
+
+    if ":" in model:
+        net = module_of(model)
+        if weights not in ("default", "none"):
+            try:
+                net.load_state_dict(read(weights))
+            except RuntimeError as error:
+                raise ConvatlasError(f"{weights} does not fit {model}: {error}") from None
+        return net
+    if weights == "none":
+        return convatlas.create(model)
+    return convatlas.pretrained(model, weights)
+
+
+def numbers(text: str, many: int | None = None) -> list[int]:
+    """ "17", "3,17", "0-8" -> whole numbers."""
+    found: list[int] = []
+    for part in output.several(text):
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+        if match is None or int(match[2] or match[1]) < int(match[1]):
+            raise ConvatlasError(f"{text!r} names no units; write 17, 3,17 or 0-8")
+        found += range(int(match[1]), int(match[2] or match[1]) + 1)
+    if many is not None and len(found) != many:
+        raise ConvatlasError(f"{text!r} should be {many} numbers with a comma between them")
+    return found
+
+
+def named(network: str, *words: str) -> Path:
+    """ "efficientnet_lite0", "stage4", "17" -> efficientnet_lite0-stage4-17.png, here."""
+    parts = [Path(network).name or network, *words]
+    return Path("-".join(re.sub(r"[^\w.,]+", "_", part) for part in parts) + ".png")
+
+
+def save(picture: Image.Image, out: Path, quiet: bool = False) -> None:
+    """Write a picture, whole or not at all, and say where."""
+    from convatlas.weights.pictures import write_picture
+
+    write_picture(picture, out)
+    if not quiet:
+        told(out)
+
+
+def told(out: Path) -> None:
+    """Say where something was written."""
+    output.console(stderr=True).print(f"{out}", soft_wrap=True)
+
+
+class Watch:
+    """What ``watch`` is: a bar with the objective's value, and the picture so far in its file."""
+
+    def __init__(self, bar: Any, task: Any, out: Path | None):
+        self.bar, self.task, self.out = bar, task, out
+
+    def __call__(self, done: int, values: list[float], pictures: Any) -> None:
+        mean = sum(values) / len(values)
+        self.bar.update(self.task, completed=done, figures=f"{mean:.4g}")
+        if self.out is not None and not self.bar.disable:
+            from convatlas.visualize.sheets import grid, image
+
+            save(grid([image(picture) for picture in pictures]), self.out, quiet=True)
+
+    def say(self, text: str) -> None:
+        self.bar.update(self.task, figures=text)
+
+    def count(self, done: int, total: int | None) -> None:
+        self.bar.update(self.task, completed=done, total=total)
+
+    def stage(self, title: str, done: int, total: int | None) -> None:
+        self.bar.update(self.task, description=title, completed=done, total=total)
+
+
+@contextmanager
+def watching(title: str, steps: int | None, out: Path | None = None) -> Iterator[Watch]:
+    """A bar on a terminal; nothing elsewhere.  out: where the picture so far is written as it goes.
+
+    Raises ConvatlasError for a file whose name no picture has, before any work is done.
+    """
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from convatlas.weights.pictures import format_of
+
+    if out is not None:
+        format_of(out)
+    console = output.console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[figures]}"),
+               TimeRemainingColumn())  # fmt: skip
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        yield Watch(bar, bar.add_task(title, total=steps, figures=""), out)

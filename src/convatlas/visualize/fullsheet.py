@@ -1,0 +1,99 @@
+"""The full picture: a row of channels for each stage, first to last."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from PIL import Image, ImageDraw
+from torch import nn
+
+from convatlas.errors import ConvatlasError
+from convatlas.graph.source import own_size
+from convatlas.visualize import objectives
+from convatlas.visualize.optimize import Visualization, visualize
+from convatlas.visualize.shown import Shown
+from convatlas.visualize.taps import Taps, evaluating, name_of
+
+MARGIN, GAP = 110, 4
+"""Pixels: for a row's name, between pictures."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One layer: what it gives (channels, height, width), which channels are shown, and their pictures."""
+
+    layer: str
+    shape: tuple[int, ...]
+    units: tuple[int, ...]
+    made: Visualization
+
+
+def sheet(
+    net: nn.Module,
+    layers: Sequence[str] | None = None,
+    *,
+    columns: int = 6,
+    size: int | None = None,
+    steps: int = 128,
+    seed: int = 0,
+    watch: Callable[[str, int, int], None] | None = None,
+) -> list[Row]:
+    """Channels of each layer, taken at random by the seed.
+
+    layers: by default a ConvNet's stages; else those of the module's children that give a map.
+    watch: called with the layer that begins, and how many of how many are done.
+    """
+    layers = list(layers or stages(net))
+    rows = []
+    for done, layer in enumerate(layers):
+        if watch is not None:
+            watch(layer, done, len(layers))
+        shape = shape_of(net, layer)
+        units = sorted(random.Random(f"{seed} {layer}").sample(range(shape[0]), min(columns, shape[0])))
+        made = visualize(net, objectives.channel(layer, units), count=len(units), size=size, steps=steps, seed=seed)
+        rows.append(Row(layer, shape, tuple(units), made))
+    return rows
+
+
+def stages(net: nn.Module) -> list[str]:
+    """The names of a network's stages, or of its children that give a map."""
+    own: Sequence[str] = getattr(net, "stages", ()) or [name for name, _ in net.named_children()]
+    found = [name for name in own if len(shape_of(net, name)) == 3]
+    if not found:
+        raise ConvatlasError(f"no child of {name_of(net)} gives a map; name layers")
+    return found
+
+
+def shape_of(net: nn.Module, layer: str) -> tuple[int, ...]:
+    """What a layer gives for one picture of the network's own size, (C, H, W) or (C,)."""
+    import torch
+
+    shown = Shown(net)
+    with evaluating(net):
+        try:
+            return Taps(net, [layer], shown(torch.full((1, *own_size(net)), 0.5))).shapes[layer][1:]
+        except ConvatlasError as error:
+            if "does not run in" in str(error) or "gives no tensor" in str(error):
+                return ()
+            raise
+
+
+def drawn(rows: Sequence[Row], title: str) -> Image.Image:
+    """The rows below each other, each with its layer's name and size and the numbers of its channels."""
+    cells = [row.made.images for row in rows]
+    width, height = (max(getattr(one, side) for line in cells for one in line) for side in ("width", "height"))
+    columns, words, top = max(map(len, cells)), 16, 34
+    page = Image.new("RGB", (MARGIN + columns * (width + GAP), top + len(rows) * (height + words + GAP)), "white")
+    draw = ImageDraw.Draw(page)
+    draw.text((10, 8), title, fill=(43, 45, 51), font_size=16)
+    for number, (row, line) in enumerate(zip(rows, cells)):
+        y = top + number * (height + words + GAP)
+        draw.text((10, y + 2), row.layer, fill=(43, 45, 51), font_size=13)
+        draw.text((10, y + 20), " x ".join(map(str, row.shape)), fill=(116, 119, 126), font_size=11)
+        for column, (unit, one) in enumerate(zip(row.units, line)):
+            x = MARGIN + column * (width + GAP)
+            page.paste(one.convert("RGB"), (x, y))
+            draw.text((x + 1, y + height + 1), str(unit), fill=(116, 119, 126), font_size=11)
+    return page

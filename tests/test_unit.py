@@ -1,0 +1,276 @@
+"""The unit's page: what is drawn, found and said of one unit."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import replace
+from html.parser import HTMLParser
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+import convatlas
+from convatlas.data import Arrays
+from convatlas.errors import ConvatlasError, UnknownName
+from convatlas.visualize import unit_parts as parts
+from convatlas.visualize.control import untrained
+from convatlas.visualize.crops import Sight, crops
+from convatlas.visualize.finding import examples
+from convatlas.visualize.projection import project
+from convatlas.visualize.shown import Shown
+from convatlas.visualize.unit_page import html, write_unit
+from convatlas.visualize.units import Unit, unit
+from convatlas.weights.labels import named
+
+SIDE = 16
+
+
+def network() -> nn.Sequential:
+    """Its channel 0 answers to red, 1 is dead, 2 and 3 are as they fall."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1))
+    net.input_size = (3, SIDE, SIDE)
+    with torch.no_grad():
+        net[0].weight[:2], net[0].bias[:2] = 0, 0
+        net[0].weight[0, :, 1, 1] = torch.tensor([2.0, -1.0, -1.0])
+        net[0].bias[1] = -1
+        net[2].weight[:2], net[2].bias[:2] = 0, 0
+        net[2].weight[0, 0, 1, 1] = 1
+        net[2].bias[1] = 0.5
+    return net.train()
+
+
+@pytest.fixture
+def net() -> nn.Sequential:
+    return network()
+
+
+def pictures(count: int = 12) -> Arrays:
+    images = torch.from_numpy(np.random.RandomState(0).randint(0, 256, (count, 3, SIDE, SIDE), np.uint8))
+    return Arrays(images, torch.zeros(count, dtype=torch.int64), "made", np.arange(count))
+
+
+@pytest.fixture(scope="module")
+def made() -> Unit:
+    return unit(network(), "2", 2, pictures(), steps=4)
+
+
+class Page(HTMLParser):
+    """The images of a page and its words."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.images: list[tuple[str, Image.Image]] = []
+        self.words = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "img":
+            told = dict(attrs)
+            kind, data = told["src"].split(",", 1)
+            assert kind in ("data:image/png;base64", "data:image/jpeg;base64")
+            self.images.append((told["alt"], Image.open(io.BytesIO(base64.b64decode(data)))))
+
+    def handle_data(self, data: str) -> None:
+        self.words += data + "\n"
+
+
+# ---- what is drawn ----------------------------------------------------------------------------------------
+
+
+def test_a_unit_that_answers_to_red_is_drawn_red(net):
+    found = unit(net, "0", 0, pictures(), steps=48)
+    red, green, blue = found.positive.picture.mean((1, 2))
+    assert red > max(green, blue) + 0.05
+    red, green, blue = found.negative.picture.mean((1, 2))
+    assert red < min(green, blue) - 0.05
+    assert found.negative.value < 0 < found.positive.value
+    red, green, blue = found.control.picture.mean((1, 2))
+    assert red < max(green, blue)
+
+
+def test_what_is_never_below_zero_has_nothing_against_it(net):
+    found = unit(net, "1", 0, pictures(), steps=2)
+    assert (found.negative, found.lowest, found.floor) == (None, (), 0)
+    assert found.quiet == pytest.approx(float((found.found.sample[0] == 0).float().mean()))
+    assert "never below 0" in Page(html(found)).words
+
+
+def test_a_dead_unit_is_labelled(net):
+    found = unit(net, "1", 1, pictures(), steps=20, control=False)
+    assert found.positive.dead
+    words = Page(html(found)).words
+    assert "This unit is dead" in words
+    assert "It gives 0 at every place of every picture" in words
+    assert found.highest == found.lowest == found.middle == ()
+    assert parts.drawn(found)[0].words == "dead"
+
+
+def test_the_control_is_another_network_of_the_same_shape(net):
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    one, two = untrained(net, seed=3)[0], untrained(net, seed=3)[0]
+    for name, value in net.state_dict().items():
+        assert torch.equal(value, before[name])
+        assert not torch.equal(value, one.state_dict()[name])
+        assert torch.equal(one.state_dict()[name], two.state_dict()[name])
+
+
+def test_the_controls_batch_norms_see_the_pictures_first(net):
+    """As in a first training step: each then gives mean 0 and deviation 1, as numpy has it, on these pictures."""
+    net[1] = nn.Sequential(nn.BatchNorm2d(4), nn.ReLU())
+    x = torch.randn(5, 3, SIDE, SIDE) * 3 + 1
+    blank = untrained(net, x=x)[0]
+    with torch.no_grad():
+        values = blank[1][0](blank[0](x)).movedim(1, 0).flatten(1).numpy()
+    np.testing.assert_allclose(values.mean(1), 0, atol=1e-4)
+    np.testing.assert_allclose(values.std(1), 1, atol=1e-2)
+
+
+def test_parameters_that_nothing_fills_are_named():
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale, self.conv = nn.Parameter(torch.ones(1)), nn.Conv2d(3, 2, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.conv(x) * self.scale
+
+    net = nn.Sequential(Scaled())
+    net.input_size = (3, SIDE, SIDE)
+    assert untrained(net)[1] == ["0.scale"]
+    assert any(
+        "keeps 1 parameters" in note and "0.scale" in note for note in unit(net, "0", 1, pictures(), steps=1).notes
+    )
+
+
+# ---- what is found ----------------------------------------------------------------------------------------
+
+
+def test_one_pass_serves_all_units(net, made):
+    found = examples(net, "2", pictures())
+    again = unit(net, "2", 2, found, steps=4)
+    assert [crop.example for crop in again.highest] == [crop.example for crop in made.highest] == found.top(2)
+    assert [crop.example for crop in again.lowest] == found.bottom(2)
+    assert torch.equal(again.positive.picture, made.positive.picture)
+    with pytest.raises(ConvatlasError, match="examples of 2, not of 0"):
+        unit(net, "0", 2, found, steps=1)
+
+
+def test_the_spectrum_rises(made):
+    values = [float(cell.value.removeprefix("mean ").replace("−", "-")) for cell in parts.spectrum(made)]
+    assert len(values) == 1 + 3 + 3 + 3 + 1
+    assert values[1:-1] == sorted(values[1:-1])
+
+
+def test_a_projection_is_what_deconvnet_leads_back_to_the_crop(net, made):
+    assert made.unprojected == ""
+    crop = made.highest[0]
+    x = Shown(net)(made.found.pictures.images[crop.example.picture][None] / 255)
+    led = project(net, x, "2", 2, at=[(crop.example.row, crop.example.column)])[0]
+    (top, bottom), (left, right) = crop.box
+    torch.testing.assert_close(crop.projection, led[:, top:bottom, left:right])
+    led[:, top:bottom, left:right] = 0
+    assert not led.any()  # nothing is led to what the crop leaves out
+
+
+def test_where_deconvnet_is_not_defined_the_page_says_why(net):
+    net[1] = nn.SiLU()
+    found = unit(net, "2", 2, pictures(), steps=1)
+    assert all(crop.projection is None for crop in found.highest)
+    assert "No projections: deconvnet is defined for networks of rectifiers" in Page(html(found)).words
+
+
+def test_a_gate_is_told_of():
+    class Gated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3, padding=1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.conv(x)
+            return x * x.mean((2, 3), keepdim=True).sigmoid()
+
+    net = nn.Sequential(Gated())
+    net.input_size = (3, SIDE, SIDE)
+    assert any("local path" in note for note in unit(net, "0", 1, pictures(), steps=1).notes)
+
+
+def test_the_bars_are_of_this_channel(made):
+    bars = parts.bars(made)
+    values = made.found.sample[2].numpy()
+    counts = np.histogram(values, parts.BARS, (made.lowest[0].example.value, made.highest[0].example.value))[0]
+    np.testing.assert_allclose(bars.heights, counts / counts.max())
+    assert bars.at(made.highest[0].example.value) == 1
+
+
+# ---- the page ---------------------------------------------------------------------------------------------
+
+
+def test_the_page_needs_nothing_beside_itself(made):
+    text = html(made)
+    assert "://" not in text
+    assert "url(" not in text
+    page = Page(text)
+    assert len(page.images) == 3 + 11 + 2 * 9 + 9
+    assert "Channel 2 of 2" in page.words
+
+
+def test_the_page_shows_the_very_pixels(made):
+    crop = made.highest[0]
+    shown = next(picture for alt, picture in Page(html(made)).images if alt == crop.name)
+    top, left = crop.offset
+    pixels = np.asarray(shown)[top:, left:][: crop.picture.shape[1], : crop.picture.shape[2]]
+    assert shown.size == (5, 5)
+    assert (pixels[..., 3] == 255).all()
+    np.testing.assert_array_equal(pixels[..., :3], (crop.picture * 255).round().byte().permute(1, 2, 0).numpy())
+    assert (np.asarray(shown)[..., 3] == 255).sum() == crop.picture[0].numel()
+
+
+def test_a_crop_at_the_border_lies_where_it_lies_in_the_window(net):
+    found = unit(net, "0", 3, pictures(1), steps=1, most=1)
+    crop = found.highest[0]
+    sight = Sight(net, "0", (4, SIDE, SIDE), (3, SIDE, SIDE))
+    (corner,) = crops(found.found, sight, [replace(crop.example, row=0, column=SIDE - 1)])
+    alpha = np.asarray(parts.cell(found, corner).picture)[..., 3] > 0
+    assert alpha.tolist() == [[False] * 3, [True, True, False], [True, True, False]]
+
+
+def test_the_same_seed_gives_the_same_page(made, net):
+    assert html(unit(net, "2", 2, pictures(), steps=4)) == html(made)
+
+
+@pytest.mark.parametrize("name", ["unit.html", "unit.png"])
+def test_it_is_written_whole(made, tmp_path, name):
+    write_unit(made, tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    if name == "unit.png":
+        with Image.open(tmp_path / name) as picture:
+            assert picture.width == 1600
+            assert picture.height > 1000
+    with pytest.raises(ConvatlasError, match=r"should end in \.png"):
+        write_unit(made, tmp_path / "unit.txt")
+
+
+def test_the_class_of_a_logit_is_named():
+    net = convatlas.create("lenet5_modern")
+    grey = Arrays(torch.randint(0, 256, (3, 1, 28, 28), dtype=torch.uint8), torch.zeros(3), "made", np.arange(3))
+    found = unit(net, "classifier", 3, grey, steps=1, control=False)
+    assert parts.title(found) == "Unit 3 of head.classifier"
+    assert "sees the whole picture" in parts.facts(found)
+    net.weights = SimpleNamespace(labels=named("digits", 10), preprocess=found.found.preprocess)
+    assert parts.title(unit(net, "classifier", 3, grey, steps=1, control=False)).endswith(": 3")
+    assert Page(html(found)).words
+
+
+def test_what_does_not_exist_is_said_in_a_line(net):
+    with pytest.raises(UnknownName, match="unknown layer"):
+        unit(net, "7", 0, pictures(), steps=1)
+    with pytest.raises(ConvatlasError, match="2 has channels 0 to 3, no 4"):
+        unit(net, "2", 4, pictures(), steps=1)
+    with pytest.raises(ConvatlasError, match="no -1"):
+        unit(net, "2", -1, pictures(), steps=1)

@@ -1,0 +1,375 @@
+"""Feature visualization finds what is planted, the same each time, and leaves the network as it was."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+import convatlas
+from convatlas.cli import main
+from convatlas.errors import ConvatlasError, UnknownName
+from convatlas.graph.fold import folded
+from convatlas.visualize import objectives
+from convatlas.visualize.canvas import CANVASES, Fourier, colours_of, imagenets_colours
+from convatlas.visualize.fullsheet import drawn, sheet
+from convatlas.visualize.objectives import Objective
+from convatlas.visualize.optimize import NotFinite, Visualization, visualize
+from convatlas.visualize.photograph import dream, invert
+from convatlas.visualize.robust import ROBUST
+from convatlas.visualize.sheets import image, tensor
+from convatlas.visualize.shown import Shown
+from convatlas.visualize.taps import Taps
+from convatlas.weights import Preprocess
+
+AS_IT_IS = Preprocess(mean=(0, 0, 0), std=(1, 1, 1))
+SIDE = 32
+
+
+def gabor(side: int, waves: float, angle: float) -> Tensor:
+    y, x = torch.meshgrid(*[torch.linspace(-1, 1, side)] * 2, indexing="ij")
+    along = x * math.cos(angle) + y * math.sin(angle)
+    return (-(x**2 + y**2) * 3).exp() * (math.pi * waves * along).cos()
+
+
+def planted() -> dict[str, Tensor]:
+    """Pictures (3, SIDE, SIDE) in (0, 1)."""
+    y, x = torch.meshgrid(*[torch.linspace(-1, 1, SIDE)] * 2, indexing="ij")
+    blob = (-((x - 0.3) ** 2 + (y + 0.2) ** 2) * 8).exp()
+    fixed = F.interpolate(torch.rand(1, 3, 6, 6, generator=torch.Generator().manual_seed(3)), SIDE, mode="bicubic")[0]
+    return {
+        "gabor": 0.5 + 0.35 * gabor(SIDE, 4, 0.6).expand(3, -1, -1),
+        "blob": 0.5 + torch.tensor([0.4, -0.3, 0.1])[:, None, None] * blob,
+        "fixed": 0.2 + 0.6 * fixed.clamp(0, 1),
+    }
+
+
+class Likes(nn.Module):
+    """One unit: w · x - |x|² / 2, which is largest where the picture is w."""
+
+    input_size = (3, SIDE, SIDE)
+
+    def __init__(self, wanted: Tensor):
+        super().__init__()
+        self.match = nn.Conv2d(3, 1, SIDE, bias=False)
+        self.match.weight.data = wanted[None].clone()
+        self.unit = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.unit(self.match(x) - x.square().sum((1, 2, 3), keepdim=True) / 2)
+
+
+def correlation(a: Tensor, b: Tensor) -> float:
+    return float(torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1])
+
+
+@pytest.mark.parametrize("canvas", CANVASES)
+@pytest.mark.parametrize("pattern", ["gabor", "blob", "fixed"])
+def test_what_is_planted_is_found(pattern: str, canvas: str) -> None:
+    wanted = planted()[pattern]
+    made = visualize(Likes(wanted), objectives.neuron("unit", 0), canvas=canvas, robust="none", steps=200,
+                     preprocess=AS_IT_IS)  # fmt: skip
+    assert correlation(made.pictures[0], wanted) > 0.95
+
+
+def test_a_texture_is_found_at_its_frequency_while_the_picture_moves() -> None:
+    kernel = gabor(11, 2.5, 0.0)
+    net = nn.Sequential(nn.Conv2d(3, 1, 11), nn.ReLU())
+    net[0].weight.data = (kernel - kernel.mean()).expand(1, 3, -1, -1).clone()
+    made = visualize(net, objectives.channel("1", 0), size=64, steps=100, preprocess=AS_IT_IS)
+    power = torch.fft.rfft2(made.pictures[0].mean(0)).abs().square()
+    # 2.5 waves over 11 pixels: one is 4 pixels long, 16 of them on 64.  Beside the same upright.
+    assert power[:3, 13:19].mean() > 10 * power[13:19, :3].mean()
+
+
+def small() -> nn.Module:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(inplace=True), nn.Conv2d(8, 6, 3),
+        nn.BatchNorm2d(6), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 5),
+    )  # fmt: skip
+    for module in net:
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean, -0.1, 0.1)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+            nn.init.uniform_(module.weight, 0.5, 2)
+    return net
+
+
+def test_the_same_seed_gives_the_same_picture_and_another_another() -> None:
+    a, b, c = (visualize(small(), objectives.channel("3", 2), size=24, steps=20, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(a.pictures, b.pictures)
+    assert not torch.equal(a.pictures, c.pictures)
+
+
+def test_the_network_and_chance_stay_as_they_were() -> None:
+    net = small().train()
+    net[0].requires_grad_(False)
+    before = {key: t.clone() for key, t in net.state_dict().items()}
+    trained = [p.requires_grad for p in net.parameters()]
+    chance = torch.get_rng_state(), random.getstate()
+    visualize(net, objectives.channel("5", 1), size=24, steps=3)
+    assert all(torch.equal(before[key], t) for key, t in net.state_dict().items())
+    assert trained == [p.requires_grad for p in net.parameters()]
+    assert all(p.grad is None for p in net.parameters())
+    assert all(module.training for module in net.modules())
+    assert not any(module._forward_hooks for module in net.modules())
+    assert torch.equal(chance[0], torch.get_rng_state())
+    assert chance[1] == random.getstate()
+
+
+def test_folding_changes_no_answer_and_spares_what_is_asked_for() -> None:
+    net, x = small().eval(), torch.randn(2, 3, 16, 16)
+    whole, spared = folded(net), folded(net, keep=["0"])
+    assert torch.allclose(net(x), whole(x), atol=1e-5)
+    assert torch.allclose(net(x), spared(x), atol=1e-5)
+    assert [type(m) for m in whole].count(nn.BatchNorm2d) == 0
+    assert torch.equal(net[0](x), spared[0](x))
+    assert isinstance(spared[1], nn.BatchNorm2d)
+
+
+def test_a_convolution_that_two_read_is_not_folded() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+            nn.init.uniform_(self.norm.running_mean)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.conv(x)
+            return y + self.norm(y)
+
+    net, x = Two().eval(), torch.randn(1, 3, 8, 8)
+    assert torch.allclose(net(x), folded(net)(x), atol=1e-6)
+
+
+# ---- objectives -------------------------------------------------------------------------------------------
+
+
+def worth(objective: Objective, net: nn.Module, x: Tensor) -> Tensor:
+    with torch.no_grad():
+        return objective.value({**Taps(net.eval(), objective.layers, x)(x), objectives.PICTURE: x})
+
+
+def test_each_objective_is_what_its_name_says() -> None:
+    net, x = small().eval(), torch.rand(3, 3, 15, 15)
+    with torch.no_grad():
+        maps, logits = net[:4](x), net(x)
+    assert torch.allclose(worth(objectives.neuron("3", 2, (4, 7)), net, x), maps[:, 2, 4, 7])
+    assert torch.allclose(worth(objectives.neuron("3", 2), net, x), maps[:, 2, 11 // 2, 11 // 2])
+    assert torch.allclose(worth(objectives.channel("3", [0, 5, 1]), net, x),
+                          torch.stack([maps[0, 0], maps[1, 5], maps[2, 1]]).mean((1, 2)))  # fmt: skip
+    assert torch.allclose(worth(objectives.layer("3"), net, x), (maps**2).mean((1, 2, 3)))
+    assert torch.allclose(worth(objectives.logit(4), net, x), logits[:, 4])
+    assert torch.allclose(worth(objectives.probability(4), net, x), logits.softmax(1)[:, 4])
+    vector = torch.randn(6)
+    expected = torch.einsum("nchw,c->nhw", maps, vector)
+    cosine = expected / (maps.norm(dim=1) * vector.norm())
+    assert torch.allclose(worth(objectives.direction("3", vector, 2), net, x),
+                          (expected * cosine.clamp(min=0.1) ** 2).mean((1, 2)), atol=1e-5)  # fmt: skip
+    assert worth(objectives.inversion("3", maps[:1]), net, x)[0] == 0
+    both = 2 * objectives.channel("3", 1) - objectives.total_variation()
+    variation = x.diff(dim=2).abs().mean((1, 2, 3)) + x.diff(dim=3).abs().mean((1, 2, 3))
+    assert torch.allclose(worth(both, net, x), 2 * maps[:, 1].mean((1, 2)) - variation)
+
+
+def test_diversity_makes_pictures_differ() -> None:
+    net, texture = small(), objectives.channel("3", 1)
+    alike = visualize(net, texture, count=3, size=24, steps=60)
+    apart = visualize(net, texture + 5 * objectives.diversity("3"), count=3, size=24, steps=60)
+    each = objectives.diversity("3")
+    shown = [Shown(net)(made.pictures) for made in (alike, apart)]
+    assert worth(each, net, shown[1]).mean() > worth(each, net, shown[0]).mean()
+
+
+# ---- silent and dead units --------------------------------------------------------------------------------
+
+
+def silent(bias: float) -> nn.Module:
+    net = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU())
+    net[0].weight.data.abs_()
+    net[0].bias.data = torch.tensor([bias, 0.5])
+    return net
+
+
+def test_a_unit_that_is_silent_at_first_is_woken() -> None:
+    net = silent(0)
+    net[0].bias.data[0] = -0.6 * float(net[0].weight[0].detach().sum())
+    with torch.no_grad():
+        assert not net(torch.full((1, 3, 16, 16), 0.5))[:, 0].any()
+    options = dict(size=16, steps=60, robust="none", preprocess=AS_IT_IS)
+    woken = visualize(net, objectives.channel("1", 0), **options)
+    assert woken.values[0] > 0
+    assert not woken.dead[0]
+    assert visualize(net, objectives.channel("1", 0), waking=0, **options).dead[0]
+
+
+def test_a_dead_unit_is_labelled_and_not_drawn() -> None:
+    made = visualize(silent(-1e6), objectives.channel("1", [0, 1]), count=2, size=32, steps=40, preprocess=AS_IT_IS,
+                     waking=0)  # fmt: skip
+    assert made.dead == (True, False)
+    colours = made.images[0].getcolors()
+    assert colours is not None
+    assert max(colours)[1] == (244, 244, 242)
+
+
+# ---- stopping ---------------------------------------------------------------------------------------------
+
+
+def test_an_interruption_keeps_what_there_is() -> None:
+    def watch(done: int, values: list[float], pictures: Tensor) -> None:
+        assert pictures.shape == (1, 3, 24, 24)
+        if done == 32:
+            raise KeyboardInterrupt
+
+    made = visualize(small(), objectives.channel("3", 2), size=24, steps=200, watch=watch)
+    assert made.steps == 32
+    assert torch.isfinite(made.pictures).all()
+
+
+def test_a_value_that_is_not_finite_stops_with_the_last_good_picture() -> None:
+    net = small()
+    count = 0
+
+    def value(seen: dict[str, Tensor]) -> Tensor:
+        nonlocal count
+        count += 1
+        return seen["3"].mean((1, 2, 3)) * (math.nan if count == 5 else 1)
+
+    with pytest.raises(NotFinite, match="in step 5") as caught:
+        visualize(net, Objective(("3",), value, "it"), size=24, steps=20, waking=0)
+    good: Visualization = caught.value.good
+    assert good.steps == 4
+    assert torch.isfinite(good.pictures).all()
+    assert torch.equal(good.pictures, visualize(net, Objective(("3",), lambda s: s["3"].mean((1, 2, 3)), "it"), size=24,
+                                                steps=4, waking=0).pictures) is False  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("objective", "message"),
+    [
+        (objectives.channel("3", 6), "channels 0 to 5"),
+        (objectives.channel("33", 0), "unknown layer"),
+        (objectives.neuron("8", 0), "needs a map"),
+        (objectives.neuron("3", 0, (99, 0)), "no place 99, 0"),
+        (objectives.logit(5), "0 to 4"),
+        (objectives.diversity("3"), "at least 2"),
+        (objectives.direction("3", torch.ones(4)), "has 6 channels"),
+    ],
+)
+def test_what_does_not_fit_is_said_in_a_line(objective: Objective, message: str) -> None:
+    with pytest.raises(ConvatlasError, match=message) as caught:
+        visualize(small(), objective, size=24, steps=2)
+    assert "\n" not in str(caught.value)
+
+
+def test_options_that_do_not_exist_are_named() -> None:
+    for option in ({"canvas": "paper"}, {"robust": "lucids"}):
+        with pytest.raises(UnknownName):
+            visualize(small(), objectives.channel("3", 0), **option)
+    with pytest.raises(ConvatlasError, match="does not run on a picture"):
+        visualize(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Linear(7, 2)), objectives.channel("1", 0), steps=1)
+
+
+# ---- canvas and robustness --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("canvas", CANVASES)
+def test_a_canvas_can_begin_with_a_picture(canvas: str) -> None:
+    picture = 0.1 + 0.8 * torch.rand(2, 3, 17, 20)
+    made = CANVASES[canvas](2, 3, (17, 20), imagenets_colours(), torch.Generator())
+    made.fill(picture)
+    assert torch.allclose(made(), picture, atol=1e-4)
+
+
+def test_the_waves_fall_off_with_their_frequency() -> None:
+    made = Fourier(200, 1, (32, 32), torch.eye(1), torch.Generator().manual_seed(0))
+    power = torch.fft.rfft2(made.uncorrelated().detach(), norm="ortho").abs().square().mean((0, 1))
+    assert float(power[0, 4] / power[0, 8]) == pytest.approx(4, rel=0.3)
+
+
+def test_imagenets_colours_are_the_published_ones() -> None:
+    expected = torch.tensor([[0.562829, 0.194825, 0.043295], [0.584476, 0, -0.108236], [0.584476, -0.194825, 0.064942]])
+    assert torch.allclose(imagenets_colours(), expected, atol=1e-5)
+
+
+def test_ones_own_colours_have_ones_pictures_covariance() -> None:
+    mixing = torch.tensor([[0.5, 0.1, 0.0], [0.4, -0.2, 0.1], [0.45, 0.0, -0.15]])
+    pixels = torch.einsum(
+        "dc,nchw->ndhw", mixing, torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    )
+    found, wanted = colours_of([pixels]), mixing @ mixing.T
+    assert torch.allclose(found @ found.T, wanted / wanted.trace() * (found @ found.T).trace(), atol=0.02)
+    assert float(found.norm(dim=0).max()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("name", ROBUST)
+def test_robustness_moves_and_keeps_the_range(name: str) -> None:
+    x = torch.rand(2, 3, 128, 128)
+    made = ROBUST[name](x, random.Random(1))
+    assert float(made.min()) >= 0
+    assert float(made.max()) <= 1
+    if name == "distill":
+        assert made.shape == x.shape
+    if name == "none":
+        assert torch.equal(made, x)
+
+
+def test_a_turn_by_a_right_angle_is_a_turn() -> None:
+    from convatlas.visualize.robust import _turned
+
+    x = torch.rand(1, 1, 9, 9)
+    turned = _turned(x, 1, math.radians(90))
+    assert torch.allclose(turned, x.rot90(1, (2, 3)), atol=1e-4) or torch.allclose(
+        turned, x.rot90(-1, (2, 3)), atol=1e-4
+    )
+
+
+# ---- on photographs, sheets, the command line -------------------------------------------------------------
+
+
+def photograph(side: int = 96) -> Image.Image:
+    return image(F.interpolate(torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(1)), side,
+                               mode="bicubic")[0])  # fmt: skip
+
+
+def test_a_dream_climbs_and_has_the_photographs_size() -> None:
+    net = small()
+    before = worth(objectives.layer("3"), net, tensor(photograph())[None])
+    made = dream(net, photograph(), objectives.layer("3"), preprocess=AS_IT_IS)
+    assert made.picture.shape == (3, 96, 96)
+    assert worth(objectives.layer("3"), net, made.picture[None]) > 2 * before
+
+
+def test_an_early_layer_still_knows_the_photograph() -> None:
+    net = small()
+    net.input_size = (3, 32, 32)
+    preprocess = Preprocess(crop=32, resize=32)
+    made = invert(net, photograph(), "0", steps=300, preprocess=preprocess)
+    seen = tensor(preprocess.picture(photograph()))
+    assert correlation(made.pictures[0], seen) > 0.95
+
+
+def test_a_sheet_has_a_row_for_each_stage() -> None:
+    net = convatlas.create("lenet5_modern")
+    rows = sheet(net, columns=3, steps=2)
+    assert [row.layer for row in rows] == list(net.stages)
+    page = drawn(rows, "LeNet-5")
+    assert page.height > len(rows) * 32
+
+
+def test_the_command_line_makes_the_same_file_twice(tmp_path, capsys) -> None:  # type: ignore[no-untyped-def]
+    for name in ("a.png", "b.png"):
+        status = main(["visualize", "channel", "lenet5_modern", "c3", "1,4", "--steps", "20", "--out",
+                       str(tmp_path / name)])  # fmt: skip
+        assert status == 0
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert main(["visualize", "channel", "lenet5_modern", "c3", "99", "--out", str(tmp_path / "c.png")]) == 2
+    assert "channels 0 to 15" in capsys.readouterr().err
+    assert main(["visualize", "channel", "lenet5_modern", "c3", "1", "--out", str(tmp_path / "c.txt")]) == 2
+    assert "should end in .png" in capsys.readouterr().err
