@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib.util
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from convatlas.cli import output
 from convatlas.cli.card import print_card
@@ -16,11 +17,14 @@ from convatlas.cost.tables import label, operation
 from convatlas.errors import ConvatlasError
 from convatlas.numbers import percent
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 COSTLIEST = 5
 
 
 def tour(picture: str | None = None, /) -> None:
-    """Classify a photograph, explain the network that did it, and train another one on digits.
+    """Classify a photograph, explain the network that did it, see what it looks for, and train another one on digits.
 
     Examples:
 
@@ -70,6 +74,9 @@ def tour(picture: str | None = None, /) -> None:
     console.print(f"  all {len(report.rows)} operations in {1e3 * taken:.0f} ms, without torch", style="dim")
 
     console.print()
+    draw_channels(console)
+
+    console.print()
     train_on_digits(console)
 
     console.print()
@@ -81,8 +88,52 @@ def tour(picture: str | None = None, /) -> None:
         ("convatlas card googlenet", "what the paper says, beside what is computed"),
         ("convatlas claims", "what a lecture and the papers say in figures, recomputed"),
         ("convatlas train lenet5_modern --data mnist", "train, with a report"),
+        ("convatlas visualize --help", "what the filters have learned, and why it answers as it does"),
     ):
         console.print(f"  [bold]{command:44}[/]{what}")
+
+
+STAGE, CHANNELS, SIDE = "stage5", (7, 17, 30, 60), 96
+CELLS, SHOWN = 36, 2
+"""Characters in a picture's width on the terminal, each of which shows two pixels; and how many pictures are shown."""
+
+
+def draw_channels(console: Any) -> None:
+    """Pictures of what some channels look for: in a file, and in coarse where the terminal has colours."""
+    import convatlas
+    from convatlas.visualize import objectives, visualize
+    from convatlas.visualize.sheets import grid
+    from convatlas.weights.pictures import write_picture
+
+    console.print(f"[bold cyan]What four channels of its {STAGE} look for[/]")
+    start = time.perf_counter()
+    net = convatlas.pretrained(DEFAULT)
+    made = visualize(net, objectives.channel(STAGE, CHANNELS), count=len(CHANNELS), size=SIDE, steps=64)
+    sheet = grid(made.images, len(CHANNELS), gap=4)
+    path = Path(tempfile.gettempdir()) / "convatlas-channels.png"
+    write_picture(sheet, path)
+    if console.color_system == "truecolor":
+        console.print(_coarse(made.images[:SHOWN]))
+    console.print(f"  {path}, in {time.perf_counter() - start:.0f} s", style="dim", soft_wrap=True)
+
+
+def _coarse(images: Sequence[Image.Image]) -> Any:
+    """Pictures side by side as coloured half blocks: their middle, in strong colours."""
+    from PIL import ImageOps
+    from rich.text import Text
+
+    edge = (SIDE - 2 * CELLS) // 2
+    small = [ImageOps.autocontrast(ImageOps.crop(image, edge).resize((CELLS, CELLS)), 1) for image in images]
+    lines = Text()
+    for row in range(0, CELLS, 2):
+        lines.append("  ")
+        for one in small:
+            for column in range(CELLS):
+                upper, lower = (one.getpixel((column, row + n)) for n in (0, 1))
+                lines.append("▀", style=f"rgb{upper} on rgb{lower}".replace(" ", "").replace("on", " on "))
+            lines.append("  ")
+        lines.append("\n")
+    return lines
 
 
 BARS = " ▁▂▃▄▅▆▇█"
