@@ -14,8 +14,8 @@ from experiments.study import Study, Trial, by_group, options, spread, write
 SETS = {50: ("20", 3), 200: ("8", 3), 1000: ("3", 1)}
 """Pictures of each class: epochs, and seeds at most."""
 RECIPE = (
-    "--recipe general --warmup 0.5 --batch 32 --reference-batch 32 --channels-last true --size 48 --crop resized --scale 0.5,1 --flip true "
-    "--smoothing 0.1"
+    "--recipe general --warmup 0.5 --batch 32 --reference-batch 32 --channels-last true --size 48 --crop resized "
+    "--scale 0.5,1 --flip true --smoothing 0.1"
 ).split()
 BEGINNINGS = {
     "fine-tuned": ["--weights", "default", "--learning-rate", "0.01"],

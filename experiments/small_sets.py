@@ -13,8 +13,8 @@ from experiments.study import Study, Trial, by_group, options, spread, write
 NETWORKS = {"DenseNet-40": "densenet40_k12_cifar", "ResNet-56": "resnet56_cifar"}
 EACH = (50, 200)
 RECIPE = (
-    "--recipe general --schedule steps --epochs 20 --steps 10,15 --warmup 2 --warmup-from 0.1 --size 16 --crop pad --padding 2 "
-    "--flip true"
+    "--recipe general --schedule steps --epochs 20 --steps 10,15 --warmup 2 --warmup-from 0.1 --size 16 --crop pad "
+    "--padding 2 --flip true"
 ).split()
 
 
