@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from typing import Any
 
 import pytest
 import torch
@@ -216,6 +217,16 @@ def test_a_dead_unit_is_labelled_and_not_drawn() -> None:
     colours = made.images[0].getcolors()
     assert colours is not None
     assert max(colours)[1] == (244, 244, 242)
+
+
+def test_a_layer_that_saturates_does_not_end_the_picture() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU6())
+    net[0].weight.data.mul_(20)
+    options: dict[str, Any] = dict(size=16, steps=60, preprocess=AS_IT_IS)
+    assert visualize(net, objectives.channel("2", 1), **options).values[0] > 6
+    assert visualize(net, objectives.channel("2", 1), uncapped=False, **options).values[0] <= 6
+    assert type(net[2]) is nn.ReLU6
 
 
 # ---- stopping ---------------------------------------------------------------------------------------------

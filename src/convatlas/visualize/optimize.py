@@ -78,6 +78,7 @@ def visualize(
     preprocess: Preprocess | None = None,
     begin: Tensor | None = None,
     waking: int = WAKING,
+    uncapped: bool = True,
     watch: Watch | None = None,
 ) -> Visualization:
     """Make pictures that make an objective large.
@@ -88,6 +89,7 @@ def visualize(
     colours: (C, C), of uncorrelated colours; by default ImageNet's (``colours_of`` takes them from your pictures).
     preprocess: how the network wants a picture's values; by default what came with its weights, else ImageNet's mean
     and deviation.  begin: pictures (count, C, H, W) in [0, 1] to begin with.  waking: steps with redirected gradients.
+    uncapped: where a layer ends in a ReLU6 count beyond the 6, at which its pictures would else stop, pale.
     watch: is called every 16 steps, and may raise KeyboardInterrupt: what there is then is returned.
 
     The same seed and the same number of threads give the same picture, bit for bit.
@@ -116,6 +118,8 @@ def visualize(
     with evaluating(net), kept():
         fast = folded(net, keep=[path_of(net, layer) for layer in objective.layers])
         fast.to(memory_format=torch.channels_last)
+        if uncapped:
+            _uncap(fast, objective.layers)
         side = None if takes_any_size(fast, shown, (height, width)) else tuple(own)
         taps = Taps(fast, objective.layers, _sized(shown(made().detach()), side)) if objective.layers else None
         return _ascend(objective, made, taps, shown, robust, side, steps, rate, waking, chance, watch)
@@ -181,6 +185,17 @@ class NotFinite(ConvatlasError):
             canvas.values.copy_(last)
             self.good = Visualization(objective.title, canvas(), tuple(values.tolist()),
                                       (False,) * len(values), step)  # fmt: skip
+
+
+def _uncap(net: nn.Module, layers: Sequence[str]) -> None:
+    """Put a ReLU in place of the ReLU6 that a layer ends in."""
+    for layer in layers:
+        path = path_of(net, layer)
+        leaves = [name for name, m in net.get_submodule(path).named_modules() if next(m.children(), None) is None]
+        last = ".".join(filter(None, (path, leaves[-1])))
+        if last and type(net.get_submodule(last)) is nn.ReLU6:
+            parent, _, leaf = last.rpartition(".")
+            setattr(net.get_submodule(parent), leaf, nn.ReLU(inplace=True))
 
 
 def takes_any_size(net: nn.Module, shown: Shown, size: tuple[int, int]) -> bool:

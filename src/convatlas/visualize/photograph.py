@@ -140,4 +140,5 @@ def invert(
         target = Taps(net, [layer], shown(seen))(shown(seen))[layer]
     height, width = seen.shape[2:]
     return visualize(net, objectives.inversion(layer, target) - smooth * objectives.total_variation(), steps=steps,
-                     size=(height, width), seed=seed, robust="none", preprocess=preprocess, watch=watch)  # fmt: skip
+                     size=(height, width), seed=seed, robust="none", preprocess=preprocess, uncapped=False,
+                     watch=watch)  # fmt: skip
