@@ -211,8 +211,7 @@ def test_a_unit_that_is_silent_at_first_is_woken() -> None:
 
 
 def test_a_dead_unit_is_labelled_and_not_drawn() -> None:
-    made = visualize(silent(-1e6), objectives.channel("1", [0, 1]), count=2, size=32, steps=40, preprocess=AS_IT_IS,
-                     waking=0)  # fmt: skip
+    made = visualize(silent(-1e6), objectives.channel("1", [0, 1]), count=2, size=32, steps=40, preprocess=AS_IT_IS)
     assert made.dead == (True, False)
     colours = made.images[0].getcolors()
     assert colours is not None
@@ -222,7 +221,7 @@ def test_a_dead_unit_is_labelled_and_not_drawn() -> None:
 def test_a_layer_that_saturates_does_not_end_the_picture() -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU6())
-    net[0].weight.data.mul_(20)
+    net[0].weight.data.abs_().mul_(20)
     options: dict[str, Any] = dict(size=16, steps=60, preprocess=AS_IT_IS)
     assert visualize(net, objectives.channel("2", 1), **options).values[0] > 6
     assert visualize(net, objectives.channel("2", 1), uncapped=False, **options).values[0] <= 6

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SIZE, STEPS, RATE = 128, 256, 0.05
-WAKING = 16
-"""Steps in which a silent unit's gradient is led around the rectifiers."""
 PREVIEW = 16
 """A preview is shown every so many steps."""
 
@@ -77,7 +75,7 @@ def visualize(
     colours: Tensor | None = None,
     preprocess: Preprocess | None = None,
     begin: Tensor | None = None,
-    waking: int = WAKING,
+    waking: int | None = None,
     uncapped: bool = True,
     watch: Watch | None = None,
 ) -> Visualization:
@@ -88,7 +86,8 @@ def visualize(
     canvas: what is optimised: "fourier" or "pixels".  robust: "lucid", "distill", "none", or a ``Robust``.
     colours: (C, C), of uncorrelated colours; by default ImageNet's (``colours_of`` takes them from your pictures).
     preprocess: how the network wants a picture's values; by default what came with its weights, else ImageNet's mean
-    and deviation.  begin: pictures (count, C, H, W) in [0, 1] to begin with.  waking: steps with redirected gradients.
+    and deviation.  begin: pictures (count, C, H, W) in [0, 1] to begin with.
+    waking: steps in which the gradient of a silent unit is led around the rectifiers; by default half of all.
     uncapped: where a layer ends in a ReLU6 count beyond the 6, at which its pictures would else stop, pale.
     watch: is called every 16 steps, and may raise KeyboardInterrupt: what there is then is returned.
 
@@ -122,7 +121,8 @@ def visualize(
             _uncap(fast, objective.layers)
         side = None if takes_any_size(fast, shown, (height, width)) else tuple(own)
         taps = Taps(fast, objective.layers, _sized(shown(made().detach()), side)) if objective.layers else None
-        return _ascend(objective, made, taps, shown, robust, side, steps, rate, waking, chance, watch)
+        return _ascend(objective, made, taps, shown, robust, side, steps, rate,
+                       steps // 2 if waking is None else waking, chance, watch)  # fmt: skip
 
 
 def _ascend(
@@ -154,13 +154,14 @@ def _ascend(
         for step in range(steps):
             before = chance.getstate()
             worth = climb()
-            if step < waking and not canvas.values.grad.flatten(1).any(1).all():
+            awake = canvas.values.grad.flatten(1).any(1)
+            moved |= awake
+            if step < waking and not awake.all():
                 chance.setstate(before)
                 with Rectifiers(redirect):
                     worth = climb()
             if not bool(torch.isfinite(worth).all() & torch.isfinite(canvas.values.grad).all()):
                 raise NotFinite(step, canvas, good, objective, values)
-            moved |= canvas.values.grad.flatten(1).any(1)
             good.copy_(canvas.values.detach())
             values, done = worth, step + 1
             if step >= waking and not moved.any():
