@@ -55,7 +55,13 @@ def network_of(model: str, weights: str) -> nn.Module:
 
     if ":" in model:
         net = module_of(model)
-        if weights not in ("default", "none"):
+        if not model.partition(":")[0].endswith(".py") and weights in ("default", "none"):
+            if weights == "default":
+                raise ConvatlasError(f"{model} comes without weights: --weights FILE, or none for random ones")
+            for module in net.modules():
+                if hasattr(module, "reset_parameters"):
+                    module.reset_parameters()  # type: ignore[operator]
+        elif weights not in ("default", "none"):
             try:
                 net.load_state_dict(read(weights))
             except RuntimeError as error:

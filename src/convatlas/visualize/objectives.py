@@ -62,13 +62,13 @@ def neuron(layer: str, unit: int | Sequence[int], at: tuple[int, int] | None = N
         return _of(maps, unit, layer)[:, row, column]
 
     where = "" if at is None else f" at {at[0]}, {at[1]}"
-    return Objective((layer,), value, f"neuron {unit} of {layer}{where}")
+    return Objective((layer,), value, f"neuron {_named(unit)} of {layer}{where}")
 
 
 def channel(layer: str, unit: int | Sequence[int]) -> Objective:
     """layer[:, :, z]: the mean over a channel.  unit: of all pictures, or one for each."""
     return Objective((layer,), lambda seen: _of(seen[layer], unit, layer).reshape(len(seen[layer]), -1).mean(1),
-                     f"channel {unit} of {layer}")  # fmt: skip
+                     f"channel {_named(unit)} of {layer}")  # fmt: skip
 
 
 def layer(layer: str) -> Objective:
@@ -79,13 +79,13 @@ def layer(layer: str) -> Objective:
 def logit(number: int | Sequence[int], label: str = "") -> Objective:
     """pre_softmax[k]: a class before the softmax.  number: of all pictures, or one for each."""
     return Objective((OUTPUT,), lambda seen: _of(_logits(seen), number, "the classifier"),
-                     f"logit of {label or number}")  # fmt: skip
+                     f"logit of {label or _named(number)}")  # fmt: skip
 
 
 def probability(number: int | Sequence[int], label: str = "") -> Objective:
     """softmax[k]: a class after the softmax; it also grows where the others fall."""
     return Objective((OUTPUT,), lambda seen: _of(_logits(seen).softmax(1), number, "the classifier"),
-                     f"probability of {label or number}")  # fmt: skip
+                     f"probability of {label or _named(number)}")  # fmt: skip
 
 
 def direction(layer: str, vector: Tensor, power: float = 0) -> Objective:
@@ -156,6 +156,10 @@ def alignment() -> Objective:
         return apart
 
     return Objective((), value, "alignment")
+
+
+def _named(unit: int | Sequence[int]) -> str:
+    return str(unit) if isinstance(unit, int) else ", ".join(map(str, unit))
 
 
 def _of(activations: Tensor, unit: int | Sequence[int], layer: str) -> Tensor:
