@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 import convatlas
@@ -80,7 +81,7 @@ def crops(count: int) -> Iterator[torch.Tensor]:
 
 def units() -> list[str]:
     net = convatlas.pretrained(NETWORK)
-    shown, stages = Shown(net), [stage for stage in net.stages if stage != "stem"]
+    shown, stages = Shown(net), list(net.stages)
     with torch.no_grad():
         taps = Taps(net, stages, torch.zeros(1, 3, SIZE, SIZE))
         parts = [{s: out.mean((2, 3)) for s, out in taps(shown(batch)).items()} for batch in crops(CROPS)]
@@ -145,7 +146,10 @@ def lucents() -> Any:
 
 
 def lucent(steps: int = 64) -> list[str]:
-    """Beside the channel of a middle and of a deep layer, at 224 pixels and at 128, which lucent enlarges to 224."""
+    """Beside the channel of a middle and of a deep layer, at 224 pixels and at 128, which lucent enlarges to 224.
+
+    Each picture is judged at the size at which the network saw it while it was made.
+    """
     param, render, transform = lucents()
     net = convatlas.pretrained(NETWORK)
     shown, lines = Shown(net), []
@@ -167,6 +171,7 @@ def lucent(steps: int = 64) -> list[str]:
         seconds: list[tuple[float, float]] = []
         worth: list[tuple[float, float]] = []
         taps = Taps(net, [layer], torch.zeros(1, 3, size, size))
+
         for seed in range(3):
             torch.manual_seed(seed)
             np.random.seed(seed)
@@ -176,6 +181,7 @@ def lucent(steps: int = 64) -> list[str]:
             ours = by_us(layer, unit, size, seed)
             seconds.append((time.perf_counter() - middle, middle - start))
             with torch.no_grad():
+                theirs = F.interpolate(theirs, 224, mode="bilinear", align_corners=True)  # as it saw it
                 values = [float(taps(shown(picture))[layer][0, unit].mean()) for picture in (ours, theirs)]
             worth.append((values[0], values[1]))
         ratio = statistics.median(b / a for a, b in seconds)

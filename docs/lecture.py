@@ -17,7 +17,9 @@ from PIL import Image, ImageDraw
 
 import convatlas
 from convatlas.visualize import filters, fullsheet, objectives, sheet, visualize
+from convatlas.visualize.finding import shape_at
 from convatlas.visualize.sheets import grid
+from convatlas.visualize.shown import Shown
 
 INK, QUIET = (43, 45, 51), (116, 119, 126)
 NEURONS, CHANNELS = 12, 24
@@ -39,11 +41,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", default="efficientnet_lite0")
     parser.add_argument("--weights", default="default")
+    parser.add_argument("--fifth", help="a layer in place of the fifth convolution; conv5 or stage5 by default")
     parser.add_argument("--steps", type=int, default=256)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "pictures")
     given = parser.parse_args()
     net = convatlas.pretrained(given.network, given.weights)
-    first, fifth = net.stages[0], net.stages[4]
+    first, fifth = net.stages[0], given.fifth or ("conv5" if "conv5" in net.stages else "stage5")
     foot = f"{given.network}, {net.weights.source.id} weights"
     given.out.mkdir(parents=True, exist_ok=True)
 
@@ -52,10 +55,13 @@ def main() -> None:
         print(given.out / f"{name}.png", flush=True)
 
     def made(objective: Any, count: int, size: int) -> list[Image.Image]:
-        return visualize(net, objective, count=count, size=size, steps=given.steps).images
+        found = visualize(net, objective, count=count, size=size, steps=given.steps)
+        if found.interrupted:
+            raise KeyboardInterrupt
+        return found.images
 
     def some(layer: str, count: int) -> list[int]:
-        channels = fullsheet.shape_of(net, layer)[0]
+        channels = shape_at(net, layer, Shown(net))[0]
         return sorted(random.Random(0).sample(range(channels), min(count, channels)))
 
     filters(net).image.save(given.out / "first-filters.png", optimize=True)
@@ -70,7 +76,7 @@ def main() -> None:
     five = {
         f"neuron: {fifth}[x,y,{unit}]": objectives.neuron(fifth, unit),
         f"channel: {fifth}[:,:,{unit}]": objectives.channel(fifth, unit),
-        f"layer: {fifth}[:,:,:]²": objectives.layer(fifth),
+        f"layer: {fifth}[:,:,:]^2": objectives.layer(fifth),
         f"class logit: pre_softmax[{CLASS}]": objectives.logit(CLASS),
         f"class probability: softmax[{CLASS}]": objectives.probability(CLASS),
     }

@@ -11,7 +11,10 @@ from torch import Tensor, nn
 import convatlas
 from convatlas.errors import ConvatlasError, UnknownName
 from convatlas.visualize.maps import activations
+from convatlas.visualize.photograph import invert
 from convatlas.visualize.sheets import WARM
+from convatlas.visualize.shown import Shown
+from convatlas.weights.preprocess import Preprocess
 
 
 def photograph(height: int = 40, width: int = 52, seed: int = 0) -> Image.Image:
@@ -152,6 +155,30 @@ def test_a_tensor_is_a_picture_of_the_size_that_it_has(net):
     assert found.picture.size == (24, 20)
 
 
+@pytest.mark.parametrize("order", ["RGB", "BGR", "L"])
+def test_a_picture_is_prepared_as_the_weights_prepare_it(order, net):
+    channels = len(order)
+    net.conv = nn.Conv2d(channels, 5, 3, padding=1)
+    net.input_size = (channels, 32, 32)
+    means, deviations = (123.0, 117.0, 104.0)[:channels], (3.0, 2.0, 1.0)[:channels]
+    preprocess = Preprocess(crop=32, resize=36, mean=means, std=deviations, scale=1.0, order=order)
+    picture = photograph()
+    truth = torch.from_numpy(preprocess(picture))[None]
+    shown = Shown(net, preprocess)
+    torch.testing.assert_close(shown(shown.seen(picture)), truth, rtol=0, atol=1e-4)
+    found = activations(net, picture, "conv", preprocess=preprocess)
+    torch.testing.assert_close(found.values, hooked(net, "conv", truth)[0], rtol=1e-4, atol=1e-3)
+
+
+def test_what_is_transparent_lies_on_white_for_everyone(net):
+    clear = Image.new("RGBA", (32, 32), (0, 0, 0, 0))
+    white = Image.new("RGB", (32, 32), "white")
+    assert Shown(net).seen(clear).equal(torch.ones(1, 3, 32, 32))
+    assert torch.equal(activations(net, clear, "conv").values, activations(net, white, "conv").values)
+    made, expected = (invert(net, one, "conv", steps=2).pictures for one in (clear, white))
+    assert made.equal(expected)
+
+
 # ---- what is refused --------------------------------------------------------------------------------------
 
 
@@ -166,7 +193,7 @@ def test_layers_that_do_not_exist_or_give_no_map_are_refused_in_one_line(net):
     with pytest.raises(UnknownName, match="did you mean 'relu'"):
         activations(net, photograph(), "relo")
     assert "1 x 1024 x 5: neither maps" in complaint(net, "tokens")
-    assert "gives no tensor" in complaint(net, "pair")
+    assert "no tensor" in complaint(net, "pair")
     assert "does not run" in complaint(net, "unused")
 
 
@@ -174,12 +201,15 @@ def test_channels_that_are_not_there_are_refused(net):
     assert "channels 0 to 4, not 5" in complaint(net, "conv", channels=[1, 5])
     assert "channels 0 to 4, not -1" in complaint(net, "conv", channels=[-1])
     assert "at least 1 channel" in complaint(net, "conv", strongest=0)
+    assert "at least 1 channel" in complaint(net, "conv", strongest=-1)
     assert "at least 1 channel" in complaint(net, "conv", channels=[])
 
 
 def test_pictures_and_values_that_are_none_are_refused(net):
     assert "(3, H, W)" in complaint(net, "conv", picture=torch.rand(1, 8, 8))
     assert "no file" in complaint(net, "conv", picture="nowhere.png")
+    for beyond in (2.0, -0.1, torch.nan):
+        assert "lie in [0, 1]" in complaint(net, "conv", picture=torch.full((3, 8, 8), beyond))
     with torch.no_grad():
         net.conv.bias[0] = float("inf")
     assert "conv has values that are not finite" in complaint(net, "conv")

@@ -17,7 +17,7 @@ from convatlas.cost.boxes import box
 from convatlas.errors import ConvatlasError, UnknownName
 from convatlas.graph.source import graph_of
 from convatlas.visualize.sights import sights
-from convatlas.visualize.travelling import journey
+from convatlas.visualize.travelling import journey, stops
 
 
 def photograph(height: int = 40, width: int = 40, seed: int = 0) -> Image.Image:
@@ -100,6 +100,35 @@ def test_a_module_with_many_maps_of_its_own_is_not_opened():
     layers = [nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.ReLU()) for _ in range(6)]
     assert [s.name for s in journey(nn.Sequential(*layers), photograph()).stages] == list("012345")
     assert len(journey(nn.Sequential(*layers[:5]), photograph()).stages) == 10
+
+
+class Listed(nn.Module):
+    """Its stages are a list, which itself never runs."""
+
+    input_size = (3, 16, 16)
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, padding=1)
+        self.stages = nn.ModuleList([nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(4, 5, 3, stride=2)])
+        self.dropout, self.fc = nn.Dropout(), nn.Linear(5, 3)
+
+    def forward(self, x):
+        x = self.stem(x)
+        for stage in self.stages:
+            x = stage(x)
+        return self.fc(self.dropout(x).mean((2, 3)))
+
+
+def test_stops_are_the_stages_of_a_convnet_and_the_children_with_maps_of_any_other(net):
+    lenet = convatlas.create("lenet5_modern")
+    assert stops(lenet) == list(lenet.stages)
+    assert stops(net) == ["stem.0", "stem.1", "mid.0", "mid.1", "gate"]
+    assert stops(Listed()) == ["stem", "stages.0", "stages.1"]
+    assert [s.name for s in journey(Listed(), torch.rand(3, 16, 16)).stages] == ["stem", "stages.0", "stages.1", "fc"]
+    assert net.training
+    with pytest.raises(ConvatlasError, match="no child of Vectors gives maps"):
+        stops(Vectors())
 
 
 # ---- what units see ---------------------------------------------------------------------------------------
@@ -207,6 +236,15 @@ class Words(nn.Module):
         return self.tokens(self.conv(x)).mean(2)
 
 
+class Strict(Vectors):
+    """Its forward refuses its input in its own way."""
+
+    def forward(self, x):
+        if x.shape[-1] != 99:
+            raise ValueError("99 pixels wide")
+        return super().forward(x)
+
+
 def test_what_cannot_be_followed_is_refused_in_one_line(net):
     with pytest.raises(ConvatlasError, match=r"^no child of Vectors gives maps"):
         journey(Vectors(), photograph())
@@ -216,6 +254,10 @@ def test_what_cannot_be_followed_is_refused_in_one_line(net):
         journey(net, photograph(), layers=["stemm"])
     with pytest.raises(ConvatlasError, match="does not run on a picture"):
         journey(net, torch.rand(3, 64, 64))
+    with pytest.raises(ConvatlasError, match="lie in"):
+        journey(net, torch.full((3, 40, 40), 1.5))
+    with pytest.raises(ConvatlasError, match=r"^Strict does not run on a picture \(3, 40, 40\): 99 pixels wide$"):
+        journey(Strict(), torch.rand(3, 40, 40), layers=["fc"])
 
 
 def test_the_network_stays_as_it_is(net):

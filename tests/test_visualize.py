@@ -134,6 +134,86 @@ def test_folding_changes_no_answer_and_spares_what_is_asked_for() -> None:
     assert isinstance(spared[1], nn.BatchNorm2d)
 
 
+def test_a_layer_that_ends_in_a_convolution_is_not_folded_into() -> None:
+    net, x = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3)), nn.BatchNorm2d(4)).eval(), torch.randn(1, 3, 8, 8)
+    nn.init.uniform_(net[1].running_mean)
+    assert torch.equal(folded(net, keep=["0"])[0](x), net[0](x))
+    assert torch.allclose(folded(net)(x), net(x), atol=1e-6)
+
+
+def test_a_convolution_with_two_names_is_not_folded() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+            self.convs = nn.ModuleList([self.conv])
+            nn.init.uniform_(self.norm.running_mean)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.norm(self.convs[0](x))
+
+    net, x = Twice().eval(), torch.randn(1, 3, 8, 8)
+    assert torch.allclose(folded(net)(x), net(x), atol=1e-6)
+
+
+def test_only_the_rectifier_that_a_layer_ends_in_loses_its_limit() -> None:
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.act, self.last = nn.Conv2d(3, 4, 3), nn.ReLU6(), nn.Conv2d(4, 4, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(self.act(self.conv(x)))
+
+    net, x = Shared().eval(), 50 * torch.randn(1, 3, 8, 8)
+    assert torch.allclose(folded(net, uncap="")(x), net(x), atol=1e-4)
+    assert float(folded(net, uncap="act").act(torch.tensor(9.0))) == 9
+
+
+def test_an_early_layer_of_a_network_of_one_size_is_drawn_at_the_size_asked_for() -> None:
+    sizes: list[int] = []
+
+    class Fixed(nn.Module):
+        input_size = (3, 48, 48)
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.last = nn.Conv2d(3, 4, 3), nn.Linear(4 * 46 * 46, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            if isinstance(x, Tensor):  # and not what a tracer gives
+                sizes.append(x.shape[-1])
+            return self.last(self.conv(x).flatten(1))
+
+    visualize(Fixed(), objectives.channel("conv", 0), size=16, steps=3, robust="none")
+    assert sizes.count(16) > 3
+    sizes.clear()
+    visualize(Fixed(), objectives.logit(1), size=16, steps=3, robust="none")
+    assert sizes.count(48) > 3
+
+
+def test_a_silent_picture_leaves_its_companions_gradient_alone() -> None:
+    torch.manual_seed(0)
+
+    class Branches(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.last = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 1)
+            self.a.bias.data.fill_(-100)
+            self.last.weight.data.abs_()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(self.a(x).relu() + self.b(x).relu()).relu()
+
+    net = Branches()
+    net.last.bias.data = torch.tensor([0.0, -100.0])
+    options: dict[str, Any] = dict(size=16, steps=4, robust="none", preprocess=AS_IT_IS, begin=torch.rand(2, 3, 16, 16))
+    both = visualize(net, objectives.channel("", [0, 1]), count=2, **options)
+    without = visualize(net, objectives.channel("", [0, 1]), count=2, waking=0, **options)
+    assert torch.equal(both.pictures[0], without.pictures[0])
+    assert not torch.equal(both.pictures[1], without.pictures[1])
+
+
 def test_a_convolution_that_two_read_is_not_folded() -> None:
     class Two(nn.Module):
         def __init__(self) -> None:
@@ -223,8 +303,10 @@ def test_a_layer_that_saturates_does_not_end_the_picture() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU6())
     net[0].weight.data.abs_().mul_(20)
     options: dict[str, Any] = dict(size=16, steps=60, preprocess=AS_IT_IS)
-    assert visualize(net, objectives.channel("2", 1), **options).values[0] > 6
-    assert visualize(net, objectives.channel("2", 1), uncapped=False, **options).values[0] <= 6
+    on, until = (visualize(net, objectives.channel("2", 1), uncapped=uncapped, **options) for uncapped in (True, False))
+    assert on.values[0] == pytest.approx(6)
+    before = [worth(objectives.channel("1", 1), net, made.pictures) for made in (on, until)]
+    assert before[0] > 1.05 * before[1]
     assert type(net[2]) is nn.ReLU6
 
 
@@ -255,9 +337,8 @@ def test_a_value_that_is_not_finite_stops_with_the_last_good_picture() -> None:
         visualize(net, Objective(("3",), value, "it"), size=24, steps=20, waking=0)
     good: Visualization = caught.value.good
     assert good.steps == 4
-    assert torch.isfinite(good.pictures).all()
-    assert torch.equal(good.pictures, visualize(net, Objective(("3",), lambda s: s["3"].mean((1, 2, 3)), "it"), size=24,
-                                                steps=4, waking=0).pictures) is False  # fmt: skip
+    three = Objective(("3",), lambda s: s["3"].mean((1, 2, 3)), "it")
+    assert torch.equal(good.pictures, visualize(net, three, size=24, steps=3, waking=0).pictures)
 
 
 @pytest.mark.parametrize(
@@ -325,7 +406,9 @@ def test_robustness_moves_and_keeps_the_range(name: str) -> None:
     assert float(made.min()) >= 0
     assert float(made.max()) <= 1
     if name == "distill":
+        large = torch.rand(1, 3, 224, 224)
         assert made.shape == x.shape
+        assert all(ROBUST[name](large, random.Random(seed)).shape == large.shape for seed in range(8))
     if name == "none":
         assert torch.equal(made, x)
 

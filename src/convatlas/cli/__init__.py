@@ -20,6 +20,7 @@ app = App(
     version=convatlas.__version__,
     help_epilogue="Each verb explains itself: convatlas VERB --help",
     result_action="return_value",
+    suppress_keyboard_interrupt=False,
 )
 # The verbs' modules are light: what a verb needs to do its work is imported when it does it.
 for verb in (list_.list, show.show, card.card, claims.claims, predict.predict, train.train, train.evaluate,

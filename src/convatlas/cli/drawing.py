@@ -19,10 +19,12 @@ from convatlas.cli.picturing import (
     Seed,
     Unit,
     Weights,
+    keeping,
     named,
     network_of,
     numbers,
     save,
+    stopped,
     watching,
 )
 from convatlas.errors import ConvatlasError
@@ -122,12 +124,12 @@ def sheet(
     """
     from convatlas.visualize import fullsheet
 
-    net, out = network_of(network, weights), out or named(network, "sheet")
+    net, out = network_of(network, weights, seed), out or named(network, "sheet")
     with watching("layers", None, out) as watch:
         rows = fullsheet.sheet(net, layer or None, columns=columns, size=size, steps=steps, seed=seed,
                             watch=lambda name, done, of: watch.say(f"{name} ({done + 1} of {of})"))  # fmt: skip
     save(fullsheet.drawn(rows, network), out)
-    return 0
+    return stopped(any(row.made.interrupted for row in rows), "sheet")
 
 
 def dream(
@@ -154,13 +156,13 @@ def dream(
     from convatlas.weights import read_picture
 
     picture = read_picture(photograph)
-    net, out = network_of(network, weights), out or named(network, "dream", layer, Path(photograph).stem)
+    net, out = network_of(network, weights, seed), out or named(network, "dream", layer, Path(photograph).stem)
     objective = objectives.layer(layer) if unit is None else objectives.channel(layer, unit)
-    with watching("dreaming", octaves * steps, out) as watch:
+    with watching("dreaming", octaves * steps, out) as watch, keeping(out):
         made = on.dream(net, picture, objective, octaves=octaves, steps=steps, rate=rate, largest=largest, seed=seed,
                         watch=watch)  # fmt: skip
     save(made.image, out)
-    return 0
+    return stopped(made.interrupted)
 
 
 def invert(
@@ -182,25 +184,25 @@ def invert(
     from convatlas.weights import read_picture
 
     picture = read_picture(photograph)
-    net, out = network_of(network, weights), out or named(network, "inverted", layer, Path(photograph).stem)
-    with watching("inverting", steps, out) as watch:
+    net, out = network_of(network, weights, seed), out or named(network, "inverted", layer, Path(photograph).stem)
+    with watching("inverting", steps, out) as watch, keeping(out):
         made = on.invert(net, picture, layer, steps=steps, seed=seed, watch=watch)
     save(made.images[0], out)
-    return 0
+    return stopped(made.interrupted)
 
 
 def _class(kind: str, network: str, label: str, how: Drawing) -> int:
     from convatlas.visualize import objectives
     from convatlas.visualize.targets import class_of
 
-    net = network_of(network, how.weights)
+    net = network_of(network, how.weights, how.seed)
     number = class_of(getattr(getattr(net, "weights", None), "labels", None), label)
     objective = getattr(objectives, kind)(number, label)
     return _made(network, objective, named(network, kind, label), how, 1, net)
 
 
 def _made(network: str, objective: Any, usual: Path, how: Drawing, count: int, net: nn.Module | None = None) -> int:
-    from convatlas.visualize.optimize import NotFinite, visualize
+    from convatlas.visualize.optimize import visualize
     from convatlas.visualize.sheets import grid
 
     out = how.out or usual
@@ -209,21 +211,16 @@ def _made(network: str, objective: Any, usual: Path, how: Drawing, count: int, n
         raise ConvatlasError(f"--size is a side or HxW, not {how.size}")
     wanted = None if not sides else sides[0] if len(sides) == 1 else (sides[0], sides[1])
     with watching(objective.title, how.steps, out) as watch:
-        net = network_of(network, how.weights) if net is None else net
-        try:
+        net = network_of(network, how.weights, how.seed) if net is None else net
+        with keeping(out):
             made = visualize(net, objective, count=count, size=wanted, steps=how.steps, seed=how.seed,
                              canvas=how.canvas, robust=how.robust, watch=watch)  # fmt: skip
-        except NotFinite as error:
-            save(grid(error.good.images), out)
-            raise
     save(grid(made.images), out)
     if how.json:
         output.print_json({"objective": made.objective, "values": made.values, "dead": made.dead, "steps": made.steps,
-                           "seed": how.seed, "out": str(out)})  # fmt: skip
+                           "interrupted": made.interrupted, "seed": how.seed, "out": str(out)})  # fmt: skip
         return 0
-    if made.steps < how.steps and not all(made.dead):
-        output.console(stderr=True).print(f"interrupted after {made.steps} of {how.steps} steps")
     for number, (value, dead) in enumerate(zip(made.values, made.dead)):
         of = f" {number + 1}" if len(made.values) > 1 else ""
-        print(f"picture{of}: " + ("dead: no gradient comes through" if dead else f"{value:.4g} in the last step"))
-    return 0
+        print(f"picture{of}: " + ("dead: no gradient comes through" if dead else f"worth {value:.4g}"))
+    return stopped(made.interrupted)

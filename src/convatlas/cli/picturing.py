@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import nn
 
+MOST = 10_000
+"""Units in one range at most."""
+
 NETWORK = "A name from `convatlas list --has weights`, a run's folder, timm:NAME, torchvision:NAME or file.py:Class."
 LAYER = "A stage, or the path of any module: stage4, stage4.0.project."
 
@@ -47,37 +50,48 @@ class Drawing:
     json: Annotated[bool, Parameter(negative=(), help="Print what was made as JSON.")] = False
 
 
-def network_of(model: str, weights: str) -> nn.Module:
-    """MODEL with its weights.  Raises what ``pretrained`` does; of a network that is not ours, weights are a file."""
+def network_of(model: str, weights: str, seed: int = 0) -> nn.Module:
+    """MODEL with its weights; what is random about them comes from the seed.
+
+    Raises what ``pretrained`` does; of a network that is not ours, weights are a file.
+    """
+    import torch
+
     import convatlas
     from convatlas.graph.source import module_of
+    from convatlas.registry import of_run, record_of_run
     from convatlas.weights import read
 
-    if ":" in model:
-        net = module_of(model)
-        if not model.partition(":")[0].endswith(".py") and weights in ("default", "none"):
-            if weights == "default":
-                raise ConvatlasError(f"{model} comes without weights: --weights FILE, or none for random ones")
-            for module in net.modules():
-                if hasattr(module, "reset_parameters"):
-                    module.reset_parameters()  # type: ignore[operator]
-        elif weights not in ("default", "none"):
+    ours = ":" not in model or record_of_run(model) is not None
+    if ours and weights != "none":
+        return convatlas.pretrained(model, weights)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        if ours:
+            net = of_run(model) if record_of_run(model) is not None else convatlas.create(model)
+            net.reset_parameters()
+            return net
+        other = module_of(model)
+        if weights not in ("default", "none"):
             try:
-                net.load_state_dict(read(weights))
+                other.load_state_dict(read(weights))
             except RuntimeError as error:
                 raise ConvatlasError(f"{weights} does not fit {model}: {error}") from None
-        return net
-    if weights == "none":
-        return convatlas.create(model)
-    return convatlas.pretrained(model, weights)
+        elif not model.partition(":")[0].endswith(".py"):
+            if weights == "default":
+                raise ConvatlasError(f"{model} comes without weights: --weights FILE, or none for random ones")
+            for module in other.modules():
+                if hasattr(module, "reset_parameters"):
+                    module.reset_parameters()  # type: ignore[operator]
+        return other
 
 
 def numbers(text: str, many: int | None = None) -> list[int]:
     """ "17", "3,17", "0-8" -> whole numbers."""
     found: list[int] = []
     for part in output.several(text):
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
-        if match is None or int(match[2] or match[1]) < int(match[1]):
+        match = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", part)
+        if match is None or not 0 <= int(match[2] or match[1]) - int(match[1]) < MOST:
             raise ConvatlasError(f"{text!r} names no units; write 17, 3,17 or 0-8")
         found += range(int(match[1]), int(match[2] or match[1]) + 1)
     if many is not None and len(found) != many:
@@ -100,9 +114,29 @@ def save(picture: Image.Image, out: Path, quiet: bool = False) -> None:
         told(out)
 
 
+def stopped(interrupted: bool, what: str = "picture") -> int:
+    """The exit status; says that a picture is not finished."""
+    if interrupted:
+        output.console(stderr=True).print(f"interrupted: the {what} is what there was until then")
+    return 130 if interrupted else 0
+
+
 def told(out: Path) -> None:
     """Say where something was written."""
-    output.console(stderr=True).print(f"{out}", soft_wrap=True)
+    output.console(stderr=True).print(f"{out}", soft_wrap=True, markup=False)
+
+
+@contextmanager
+def keeping(out: Path) -> Iterator[None]:
+    """Where a value is no finite number, the last good picture is in its file before the error goes on."""
+    from convatlas.visualize.optimize import NotFinite
+    from convatlas.visualize.sheets import grid
+
+    try:
+        yield
+    except NotFinite as error:
+        save(grid(error.good.images), out)
+        raise
 
 
 class Watch:
@@ -142,7 +176,7 @@ def watching(title: str, steps: int | None, out: Path | None = None) -> Iterator
     if out is not None:
         format_of(out)
     console = output.console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[figures]}"),
-               TimeRemainingColumn())  # fmt: skip
+    words, figures = (TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[figures]}"))
+    columns = (words, BarColumn(), figures, TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         yield Watch(bar, bar.add_task(title, total=steps, figures=""), out)

@@ -110,7 +110,9 @@ def draw_channels(console: Any) -> None:
     net = convatlas.pretrained(DEFAULT)
     made = visualize(net, objectives.channel(STAGE, CHANNELS), count=len(CHANNELS), size=SIDE, steps=64)
     sheet = grid(made.images, len(CHANNELS), gap=4)
-    path = Path(tempfile.gettempdir()) / "convatlas-channels.png"
+    if made.interrupted:
+        raise KeyboardInterrupt
+    path = Path(tempfile.mkdtemp(prefix="convatlas-")) / "channels.png"
     write_picture(sheet, path)
     if console.color_system == "truecolor":
         console.print(_coarse(made.images[:SHOWN]))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,11 +18,10 @@ from convatlas.errors import ConvatlasError, UnknownName
 from convatlas.visualize.gradients import Watch, aside, grad_cam, last_map, saliency, smoothgrad, strongest
 from convatlas.visualize.occlusion import Sides, occlusion, windows
 from convatlas.visualize.projection import RULES, in_grey, in_rgb, project, signal
-from convatlas.visualize.sheets import Scale, enlarged, framed, grid, image, number, scale_bar, tensor
+from convatlas.visualize.sheets import Scale, enlarged, framed, grid, image, number, scale_bar
 from convatlas.visualize.shown import Shown
 from convatlas.visualize.taps import OUTPUT, Taps, name_of
 from convatlas.visualize.targets import Aim, Place, class_aim, class_of, unit_aim
-from convatlas.weights.pictures import read_picture
 from convatlas.weights.preprocess import Preprocess
 
 __all__ = ["METHODS", "Attribution", "attribute", "class_of", "project"]
@@ -145,9 +143,9 @@ def attribute(
         raise ConvatlasError("a place is that of a unit: name its layer and channel")
     if batch < 1:
         raise ConvatlasError(f"at least 1 picture runs at once, not {batch}")
-    shown = Shown(net, preprocess)
-    pixels = _pixels(net, shown, picture)
     with aside(net):
+        shown = Shown(net, preprocess)
+        pixels = shown.seen(picture)
         x = shown(pixels).detach()
         if method == "grad-cam" and layer is None:
             layer = last_map(net, x.clone())
@@ -197,18 +195,3 @@ def _aimed(net: nn.Module, taps: Taps, x: Tensor, target: int | str | None, laye
         raise ConvatlasError(f"{name_of(net)} gives {score} for {aim.label} on this picture: its weights or the "
                              "preprocessing are not right")  # fmt: skip
     return aim, score
-
-
-def _pixels(net: nn.Module, shown: Shown, picture: Any) -> Tensor:
-    """What the network sees of a picture, (1, C, H, W) in [0, 1]."""
-    channels = shown.preprocess.channels
-    if not isinstance(picture, Tensor):
-        whole = read_picture(picture)
-        seen = shown.preprocess.picture(whole.convert("L" if channels == 1 else "RGB"))
-        return tensor(seen, channels)[None].to(shown.like.dtype)
-    if picture.dim() != 3 or len(picture) != channels:
-        raise ConvatlasError(f"a picture for {name_of(net)} is a tensor ({channels}, H, W) in [0, 1], not "
-                             f"{tuple(picture.shape)}")  # fmt: skip
-    if not bool(((picture >= 0) & (picture <= 1)).all()):
-        raise ConvatlasError("a picture's values lie in [0, 1]; the network's preprocessing is applied to them here")
-    return picture.detach().cpu()[None].to(shown.like.dtype)

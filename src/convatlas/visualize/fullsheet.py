@@ -10,11 +10,11 @@ from PIL import Image, ImageDraw
 from torch import nn
 
 from convatlas.errors import ConvatlasError
-from convatlas.graph.source import own_size
 from convatlas.visualize import objectives
+from convatlas.visualize.finding import shape_at
 from convatlas.visualize.optimize import Visualization, visualize
 from convatlas.visualize.shown import Shown
-from convatlas.visualize.taps import Taps, evaluating, name_of
+from convatlas.visualize.travelling import stops
 
 MARGIN, GAP = 110, 4
 """Pixels: for a row's name, between pictures."""
@@ -43,41 +43,22 @@ def sheet(
     """Channels of each layer, taken at random by the seed.
 
     layers: by default a ConvNet's stages; else those of the module's children that give a map.
-    watch: called with the layer that begins, and how many of how many are done.
+    watch: called with the layer that begins, and how many of how many are done.  Interrupted, it gives the rows so far.
     """
-    layers = list(layers or stages(net))
-    rows = []
+    if columns < 1:
+        raise ConvatlasError(f"a row has at least 1 picture, not {columns}")
+    layers, shown = list(layers or stops(net)), Shown(net)
+    rows: list[Row] = []
     for done, layer in enumerate(layers):
         if watch is not None:
             watch(layer, done, len(layers))
-        shape = shape_of(net, layer)
+        shape = shape_at(net, layer, shown)
         units = sorted(random.Random(f"{seed} {layer}").sample(range(shape[0]), min(columns, shape[0])))
         made = visualize(net, objectives.channel(layer, units), count=len(units), size=size, steps=steps, seed=seed)
         rows.append(Row(layer, shape, tuple(units), made))
+        if made.interrupted:
+            break
     return rows
-
-
-def stages(net: nn.Module) -> list[str]:
-    """The names of a network's stages, or of its children that give a map."""
-    own: Sequence[str] = getattr(net, "stages", ()) or [name for name, _ in net.named_children()]
-    found = [name for name in own if len(shape_of(net, name)) == 3]
-    if not found:
-        raise ConvatlasError(f"no child of {name_of(net)} gives a map; name layers")
-    return found
-
-
-def shape_of(net: nn.Module, layer: str) -> tuple[int, ...]:
-    """What a layer gives for one picture of the network's own size, (C, H, W) or (C,)."""
-    import torch
-
-    shown = Shown(net)
-    with evaluating(net):
-        try:
-            return Taps(net, [layer], shown(torch.full((1, *own_size(net)), 0.5))).shapes[layer][1:]
-        except ConvatlasError as error:
-            if "does not run in" in str(error) or "gives no tensor" in str(error):
-                return ()
-            raise
 
 
 def drawn(rows: Sequence[Row], title: str) -> Image.Image:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convatlas.errors import ConvatlasError
-from convatlas.visualize.shown import Shown
+from convatlas.visualize.shown import Shown, unread
 from convatlas.visualize.taps import OUTPUT, Taps, evaluating, name_of, path_of
 from convatlas.visualize.targets import Aim
 
@@ -104,7 +104,8 @@ def last_map(net: nn.Module, x: Tensor) -> str:
     """The path of the last module that gives a map of more than one unit for x through which everything goes.
 
     So a branch or a block's inside is none.  Of modules that give the very same map, the outermost in the network.
-    Raises ConvatlasError where no module gives a map, or the network does not run on x.
+    Raises ConvatlasError where no module gives a map, where everything goes through none of the last 32, and where the
+    network does not run on x.
     """
     found: list[tuple[str, Tensor, int]] = []
 
@@ -126,7 +127,7 @@ def last_map(net: nn.Module, x: Tensor) -> str:
         answer = _hooked(net, x.detach().requires_grad_(), {path: (parts[path], lambda _, out: out.detach())})
         if not getattr(answer, "requires_grad", False):
             return path_of(net, path)
-    return path_of(net, outermost[0])
+    raise ConvatlasError(f"{name_of(net)} has no one last map that everything goes through: name a layer")
 
 
 def _hooked(net: nn.Module, x: Tensor, hooks: dict[str, tuple[nn.Module, Callable[[str, Any], Any]]]) -> Any:
@@ -138,9 +139,10 @@ def _hooked(net: nn.Module, x: Tensor, hooks: dict[str, tuple[nn.Module, Callabl
     handles = [module.register_forward_hook(hook(path, act)) for path, (module, act) in hooks.items()]
     try:
         return net(x.clone())
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise ConvatlasError(f"{name_of(net)} does not run on a picture {tuple(x.shape[1:])}: {reason}") from error
+    except ConvatlasError:
+        raise
+    except Exception as error:  # whatever a stranger's forward does
+        raise unread(net, x, error) from error
     finally:
         for handle in handles:
             handle.remove()

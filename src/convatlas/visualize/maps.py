@@ -13,7 +13,6 @@ from convatlas.errors import ConvatlasError
 from convatlas.visualize.sheets import COLD, WARM, WORDS, Scale, enlarged, framed, grid, image, roomy, scale_bar, tagged
 from convatlas.visualize.shown import Shown
 from convatlas.visualize.taps import Taps, evaluating, name_of
-from convatlas.weights.pictures import read_picture
 from convatlas.weights.preprocess import Preprocess
 
 if TYPE_CHECKING:
@@ -92,8 +91,10 @@ def activations(
     strongest: draw only so many channels, those of the largest norm, the largest first.  channels: draw these.
 
     Raises UnknownName for a layer that does not exist; ConvatlasError for one that gives neither maps nor a vector, for
-    channels that it does not have, and for values that are not finite.
+    channels that it does not have, for values that are not finite, and for what is no picture.
     """
+    if strongest is not None and strongest < 1:
+        raise ConvatlasError(f"at least 1 channel is drawn, not {strongest}")
     seen, x = prepared(net, picture, preprocess)
     with evaluating(net), torch.no_grad():
         given = Taps(net, [layer], x)(x)[layer]
@@ -115,15 +116,8 @@ def activations(
 def prepared(net: nn.Module, picture: Any, preprocess: Preprocess | None = None) -> tuple[Image.Image, Tensor]:
     """What of a picture a network sees, and that as it reads it, (1, C, H, W).  picture: as ``activations`` has it."""
     shown = Shown(net, preprocess)
-    wants = shown.preprocess
-    if isinstance(picture, Tensor):
-        if picture.dim() != 3 or len(picture) != wants.channels:
-            raise ConvatlasError(f"a picture for {name_of(net)} is a tensor ({wants.channels}, H, W) in [0, 1], not "
-                                 f"{tuple(picture.shape)}")  # fmt: skip
-        return image(picture), shown(picture[None])
-    whole = read_picture(picture)
-    seen = wants.picture(whole.convert("L" if wants.order == "L" else "RGB"))
-    return seen, torch.from_numpy(wants(whole))[None].to(shown.like)
+    pixels = shown.seen(picture)
+    return image(pixels[0]), shown(pixels)
 
 
 def plain(given: Tensor) -> Tensor | None:

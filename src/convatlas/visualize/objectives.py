@@ -103,7 +103,7 @@ def direction(layer: str, vector: Tensor, power: float = 0) -> Objective:
 
 
 def diversity(layer: str) -> Objective:
-    """Minus the mean cosine of the pictures' Gram matrices with the others': how different their textures are."""
+    """Minus each picture's cosines with the others, of their Gram matrices, summed and divided by the pictures."""
 
     def value(seen: Seen) -> Tensor:
         maps = _maps(seen, layer, "diversity").flatten(2)
@@ -159,12 +159,14 @@ def alignment() -> Objective:
 
 
 def _named(unit: int | Sequence[int]) -> str:
-    return str(unit) if isinstance(unit, int) else ", ".join(map(str, unit))
+    return ", ".join(map(str, unit)) if isinstance(unit, Sequence) else str(unit)
 
 
 def _of(activations: Tensor, unit: int | Sequence[int], layer: str) -> Tensor:
     """(N, C, …) -> (N, …): one channel of each picture."""
-    units = [unit] * len(activations) if isinstance(unit, int) else list(unit)
+    if activations.dim() not in (2, 4):
+        raise ConvatlasError(f"{layer} gives {tuple(activations.shape[1:])}: neither a map nor a vector of channels")
+    units = list(unit) if isinstance(unit, Sequence) else [unit] * len(activations)
     most = activations.shape[1]
     for one in units:
         if not 0 <= one < most:

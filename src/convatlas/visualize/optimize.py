@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -41,9 +41,9 @@ Watch = Callable[[int, list[float], Tensor], None]
 class Visualization:
     """What was made.
 
-    pictures: (N, C, H, W) float32 in [0, 1].  values: of the last step, for each picture, as the network saw it then,
-    moved and turned.  dead: pictures that nothing could change, since no gradient came through.
-    steps: how many were done; fewer than were asked for where it was interrupted.
+    pictures: (N, C, H, W) float32 in [0, 1].  values: what each is worth in the end to the network as it is, at rest.
+    dead: pictures of whose objective no gradient ever came through.
+    steps: how many were done.  interrupted: whether these are fewer than were asked for.
     """
 
     objective: str
@@ -51,6 +51,7 @@ class Visualization:
     values: tuple[float, ...]
     dead: tuple[bool, ...]
     steps: int
+    interrupted: bool = False
 
     @property
     def images(self) -> list[Image.Image]:
@@ -108,107 +109,151 @@ def visualize(
     if min(height, width) < 8:
         raise ConvatlasError(f"a picture measures at least 8 pixels each way, not {height} x {width}")
     robust = robust.at(min(height, width))
-    shown = Shown(net, preprocess)
-    draw, chance = torch.Generator().manual_seed(seed), random.Random(seed)
-    made = CANVASES[canvas](count, channels, (height, width), imagenets_colours(channels) if colours is None
-                            else colours, draw)  # fmt: skip
-    if begin is not None:
-        made.fill(begin)
-    with evaluating(net), kept():
-        fast = folded(net, keep=[path_of(net, layer) for layer in objective.layers])
+    with evaluating(net), kept(), torch.inference_mode(False), torch.enable_grad():
+        shown = Shown(net, preprocess)
+        draw, chance = torch.Generator().manual_seed(seed), random.Random(seed)
+        own_colours = imagenets_colours(channels) if colours is None else colours
+        if own_colours.shape != (channels, channels):
+            raise ConvatlasError(f"colours are {channels} x {channels} here, not {tuple(own_colours.shape)}")
+        made = CANVASES[canvas](count, channels, (height, width), own_colours, draw)
+        if begin is not None:
+            if begin.shape != (count, channels, height, width):
+                raise ConvatlasError(f"to begin with, {count} x {channels} x {height} x {width} values are needed, "
+                                     f"not {' x '.join(map(str, begin.shape))}")  # fmt: skip
+            made.fill(begin)
+        made.to(shown.like.device)
+        paths = [path_of(net, layer) for layer in objective.layers]
+        fast = folded(net, keep=paths, uncap=paths[0] if uncapped and len(paths) == 1 else None)
         fast.to(memory_format=torch.channels_last)
-        if uncapped:
-            _uncap(fast, objective.layers)
-        side = None if takes_any_size(fast, shown, (height, width)) else tuple(own)
-        taps = Taps(fast, objective.layers, _sized(shown(made().detach()), side)) if objective.layers else None
-        return _ascend(objective, made, taps, shown, robust, side, steps, rate,
-                       steps // 2 if waking is None else waking, chance, watch)  # fmt: skip
+        taps, side = tapped(fast, objective.layers, shown(made().detach()), (own[0], own[1]))
+        ascent = _Ascent(objective, made, taps, shown, robust, side, rate, chance)
+        found = ascent.run(steps, max(1, steps // 2) if waking is None else waking, watch)
+        return replace(found, values=ascent.worth_at_rest(net))
 
 
-def _ascend(
-    objective: Objective,
-    canvas: Any,
-    taps: Taps | None,
-    shown: Shown,
-    robust: Robust,
-    side: tuple[int, ...] | None,
-    steps: int,
-    rate: float,
-    waking: int,
-    chance: random.Random,
-    watch: Watch | None,
-) -> Visualization:
-    optimizer = torch.optim.Adam(canvas.parameters(), rate, maximize=True)
-    moved = torch.zeros(len(canvas.values), dtype=torch.bool)
-    good, values, done = canvas.values.detach().clone(), torch.zeros(len(canvas.values)), 0
-
-    def climb() -> Tensor:
-        optimizer.zero_grad()
-        picture = canvas()
-        x = _sized(shown(robust(picture, chance)), side).contiguous(memory_format=torch.channels_last)
-        worth = objective.value({**(taps(x) if taps else {}), PICTURE: picture})
-        worth.sum().backward()
-        return worth.detach()
-
+def tapped(
+    net: nn.Module, layers: Sequence[str], x: Tensor, own: tuple[int, int]
+) -> tuple[Taps | None, tuple[int, int] | None]:
+    """Taps on layers for pictures of the size of x; and the one size at which the network runs, where it runs on no
+    other: its own."""
+    if not layers:
+        return None, None
     try:
-        for step in range(steps):
-            before = chance.getstate()
-            worth = climb()
-            awake = canvas.values.grad.flatten(1).any(1)
-            moved |= awake
-            if step < waking and not awake.all():
-                chance.setstate(before)
-                with Rectifiers(redirect):
-                    worth = climb()
-            if not bool(torch.isfinite(worth).all() & torch.isfinite(canvas.values.grad).all()):
-                raise NotFinite(step, canvas, good, objective, values)
-            good.copy_(canvas.values.detach())
-            values, done = worth, step + 1
-            if step >= waking and not moved.any():
-                break
-            optimizer.step()
-            if watch is not None and (done % PREVIEW == 0 or done == steps):
-                with torch.no_grad():
-                    watch(done, values.tolist(), canvas())
-    except KeyboardInterrupt:
-        if not done:
-            raise
-    with torch.no_grad():
-        return Visualization(objective.title, canvas(), tuple(values.tolist()), tuple((~moved).tolist()), done)
+        taps = Taps(net, layers, x)
+        with torch.no_grad():
+            taps(F.pad(x[:1], (0, 5, 0, 5)))
+        return taps, None
+    except UnknownName:
+        raise
+    except ConvatlasError:
+        return Taps(net, layers, _sized(x, own)), own
+
+
+class _Ascent:
+    """moved: for each picture, whether a gradient of the objective ever came through by itself."""
+
+    def __init__(
+        self,
+        objective: Objective,
+        canvas: Any,
+        taps: Taps | None,
+        shown: Shown,
+        robust: Robust,
+        side: tuple[int, int] | None,
+        rate: float,
+        chance: random.Random,
+    ):
+        self.objective, self.canvas, self.taps, self.shown = objective, canvas, taps, shown
+        self.robust, self.side, self.chance = robust, side, chance
+        self.optimizer = torch.optim.Adam(canvas.parameters(), rate, maximize=True)
+        self.moved = torch.zeros(len(canvas.values), dtype=torch.bool, device=canvas.values.device)
+        self.done, self.interrupted, self.silent = 0, False, False
+
+    def run(self, steps: int, waking: int, watch: Watch | None) -> Visualization:
+        values, good = self.canvas.values, self.canvas.values.detach().clone()
+        try:
+            for step in range(steps):
+                worth = self.climb(step < waking)
+                if not bool(torch.isfinite(worth).all() & torch.isfinite(values.grad).all()):
+                    with torch.no_grad():
+                        values.copy_(good)
+                    title = self.objective.title
+                    raise NotFinite(
+                        f"{title} is no finite number in step {step + 1}; a lower rate may help", self.made()
+                    )
+                good.copy_(values.detach())
+                self.done = step + 1
+                if step >= waking and not self.moved.any():
+                    self.silent = True
+                    break
+                self.optimizer.step()
+                if watch is not None and (self.done % PREVIEW == 0 or self.done == steps):
+                    with torch.no_grad():
+                        watch(self.done, worth.tolist(), self.canvas().cpu())
+        except KeyboardInterrupt:
+            if not self.done:
+                raise
+            self.interrupted = True
+        return self.made()
+
+    def made(self) -> Visualization:
+        """What there is now."""
+        with torch.no_grad():
+            pictures = self.canvas().cpu()
+        tried = self.silent or self.done >= PREVIEW
+        dead = [tried and not moved for moved in self.moved.tolist()]
+        return Visualization(self.objective.title, pictures, (), tuple(dead), self.done, self.interrupted)
+
+    def climb(self, wake: bool) -> Tensor:
+        """The gradient of the pictures' worth, which is returned.  wake: lead that of silent ones around rectifiers."""
+        before = self.chance.getstate()
+        worth, awake = self.gradient()
+        self.moved |= awake
+        if wake and not awake.all():
+            own = self.canvas.values.grad.clone()
+            self.chance.setstate(before)
+            with Rectifiers(redirect):
+                worth, _ = self.gradient()
+            led = self.canvas.values.grad
+            led.copy_(torch.where(awake.view(-1, *[1] * (own.dim() - 1)), own, led))
+        return worth
+
+    def gradient(self) -> tuple[Tensor, Tensor]:
+        """What each picture is worth, and whether a gradient of that comes through the network."""
+        self.optimizer.zero_grad()
+        picture = self.canvas()
+        awake = torch.ones_like(self.moved)
+        seen = {PICTURE: picture}
+        if self.taps is not None:
+            x = _sized(self.shown(self.robust(picture, self.chance)), self.side)
+            x = x.contiguous(memory_format=torch.channels_last)
+            x.retain_grad()
+            seen |= self.taps(x)
+        worth = self.objective.value(seen)
+        if not worth.requires_grad:
+            raise ConvatlasError(f"no gradient of {self.objective.title} arrives: its network cuts it off")
+        worth.sum().backward()
+        if self.taps is not None:
+            awake = awake & False if x.grad is None else x.grad.flatten(1).any(1)
+        return worth.detach(), awake
+
+    @torch.no_grad()
+    def worth_at_rest(self, net: nn.Module) -> tuple[float, ...]:
+        """What the pictures are worth to the network as it is."""
+        picture = self.canvas()
+        seen = {PICTURE: picture}
+        if self.taps is not None:
+            x = _sized(self.shown(picture), self.side)
+            seen |= Taps(net, self.objective.layers, x)(x)
+        return tuple(self.objective.value(seen).tolist())
 
 
 class NotFinite(ConvatlasError):
     """A value is NaN or infinite.  good: what there was before."""
 
-    def __init__(self, step: int, canvas: Any, last: Tensor, objective: Objective, values: Tensor):
-        super().__init__(f"{objective.title} is no finite number in step {step + 1}; a lower rate may help")
-        with torch.no_grad():
-            canvas.values.copy_(last)
-            self.good = Visualization(objective.title, canvas(), tuple(values.tolist()),
-                                      (False,) * len(values), step)  # fmt: skip
-
-
-def _uncap(net: nn.Module, layers: Sequence[str]) -> None:
-    """Put a ReLU in place of the ReLU6 that a layer ends in."""
-    for layer in layers:
-        path = path_of(net, layer)
-        leaves = [name for name, m in net.get_submodule(path).named_modules() if next(m.children(), None) is None]
-        last = ".".join(filter(None, (path, leaves[-1])))
-        if last and type(net.get_submodule(last)) is nn.ReLU6:
-            parent, _, leaf = last.rpartition(".")
-            setattr(net.get_submodule(parent), leaf, nn.ReLU(inplace=True))
-
-
-def takes_any_size(net: nn.Module, shown: Shown, size: tuple[int, int]) -> bool:
-    """Whether a network runs on pictures of a size, and of one near by."""
-    channels = len(shown.preprocess.order)
-    try:
-        with torch.no_grad():
-            for height, width in (size, (size[0] + 5, size[1] + 5)):
-                net(shown(torch.full((1, channels, height, width), 0.5)))
-    except RuntimeError:
-        return False
-    return True
+    def __init__(self, message: str, good: Visualization):
+        super().__init__(message)
+        self.good = good
 
 
 def _sized(x: Tensor, side: Sequence[int] | None) -> Tensor:

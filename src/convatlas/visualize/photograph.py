@@ -16,7 +16,7 @@ from convatlas.graph.source import own_size
 from convatlas.heap import kept
 from convatlas.visualize import objectives
 from convatlas.visualize.objectives import Objective
-from convatlas.visualize.optimize import Visualization, Watch, visualize
+from convatlas.visualize.optimize import NotFinite, Visualization, Watch, visualize
 from convatlas.visualize.sheets import image, tensor
 from convatlas.visualize.shown import Shown
 from convatlas.visualize.taps import Taps, evaluating, path_of
@@ -30,10 +30,11 @@ SMOOTH = 0.05
 
 @dataclass(frozen=True)
 class Dream:
-    """picture: (C, H, W) in [0, 1].  values: of the objective at the end of each octave."""
+    """picture: (C, H, W) in [0, 1].  values: of the objective in the last step of each octave."""
 
     picture: Tensor = field(repr=False)
     values: tuple[float, ...]
+    interrupted: bool = False
 
     @property
     def image(self) -> Image.Image:
@@ -62,31 +63,37 @@ def dream(
     mean size, while the picture is shifted by up to ``jitter`` pixels around its edge.
 
     objective: ``objectives.layer("stage4")`` is DeepDream's own; any other of a layer goes too.
-    largest: a larger photograph is made smaller.  watch: called after every step.
-    Raises ConvatlasError where the network reads pictures of one size only.
+    largest: a larger photograph is made smaller.  watch: called after every step; at KeyboardInterrupt what there is
+    then is returned.
+    Raises ConvatlasError where the network does not run on pictures of such sizes, and where a value is not finite.
     """
-    if octaves < 1 or steps < 1 or scale <= 1:
-        raise ConvatlasError("a dream needs at least 1 octave, 1 step and a scale above 1")
+    if octaves < 1 or steps < 1 or scale <= 1 or largest < SMALLEST:
+        raise ConvatlasError(f"a dream needs at least 1 octave, 1 step, {SMALLEST} pixels and a scale above 1")
     photograph = photograph.convert("L" if own_size(net)[0] == 1 else "RGB")
     photograph.thumbnail((largest, largest), Image.Resampling.LANCZOS)
     whole = tensor(photograph, own_size(net)[0])[None]
     sizes = [[max(1, round(side / scale**n)) for side in whole.shape[2:]] for n in reversed(range(octaves))]
     sizes = [size for size in sizes if min(size) >= SMALLEST] or [list(whole.shape[2:])]
-    chance, shown, values, done = random.Random(seed), Shown(net, preprocess), [], 0
+    chance, values, done = random.Random(seed), [], 0
+    shown = Shown(net, preprocess)
     details = torch.zeros(1, whole.shape[1], *sizes[0])
-    with evaluating(net), kept():
+    with evaluating(net), kept(), torch.inference_mode(False), torch.enable_grad():
         fast = folded(net, keep=[path_of(net, layer) for layer in objective.layers])
         fast.to(memory_format=torch.channels_last)
-        for size in sizes:
-            base, details = _resized(whole, size), _resized(details, size)
-            taps = Taps(fast, objective.layers, shown(base))
-            for _ in range(steps):
-                details, value = _climbed(base, details, objective, taps, shown, rate, jitter, chance)
-                done += 1
-                if watch is not None:
-                    watch(done, [value], (base + details).clamp(0, 1))
-            values.append(value)
-    return Dream((base + details)[0].clamp(0, 1), tuple(values))
+        try:
+            for size in sizes:
+                base, details = _resized(whole, size), _resized(details, size)
+                taps = Taps(fast, objective.layers, shown(base))
+                for _ in range(steps):
+                    details, value = _climbed(base, details, objective, taps, shown, rate, jitter, chance)
+                    done += 1
+                    if watch is not None:
+                        watch(done, [value], (base + details).clamp(0, 1))
+                values.append(value)
+        except KeyboardInterrupt:
+            if not done:
+                raise
+    return Dream((base + details)[0].clamp(0, 1), tuple(values), len(values) < len(sizes))
 
 
 def _climbed(
@@ -105,10 +112,14 @@ def _climbed(
     moved = picture.roll(by, (2, 3))
     seen = {**taps(shown(moved).contiguous(memory_format=torch.channels_last)), objectives.PICTURE: moved}
     worth = objective.value(seen).sum()
+    if not worth.requires_grad:
+        raise ConvatlasError(f"no gradient of {objective.title} arrives: its network cuts it off")
     (gradient,) = torch.autograd.grad(worth, picture)
     size = gradient.abs().mean()
     if not bool(torch.isfinite(worth) & torch.isfinite(size)):
-        raise ConvatlasError(f"{objective.title} is no finite number; a lower rate may help")
+        good = Visualization(objective.title, picture.detach(), (), (False,), 0)
+        raise NotFinite(f"{objective.title} is no finite number at {base.shape[2]} x {base.shape[3]} pixels; a lower "
+                        "rate may help", good)  # fmt: skip
     return (picture.detach() + rate * gradient / size.clamp(min=1e-12)).clamp(0, 1) - base, worth.item()
 
 
@@ -135,7 +146,7 @@ def invert(
     taken away; deep layers, which fix little, need it.  The value is minus the relative squared distance, less that.
     """
     shown = Shown(net, preprocess)
-    seen = tensor(shown.preprocess.picture(photograph.convert("RGB")), len(shown.preprocess.order))[None]
+    seen = shown.seen(photograph)
     with evaluating(net), torch.no_grad():
         target = Taps(net, [layer], shown(seen))(shown(seen))[layer]
     height, width = seen.shape[2:]

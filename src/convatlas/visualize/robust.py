@@ -21,7 +21,7 @@ class Robust:
     """Pad with grey, move, scale and turn, move again; all amounts at random, the same for the pictures of a batch.
 
     pad: pixels on each side.  jitter, last_jitter: a window so many pixels smaller is cut out, anywhere.
-    scales: factors; angles: degrees.  crop: cut the middle to the picture's own size in the end.
+    scales: factors; angles: degrees.  crop: in the end the middle of the picture's own size.
     """
 
     pad: int = 0
@@ -50,7 +50,9 @@ class Robust:
             x = _turned(x, scale, math.radians(angle))
         x = _moved(x, self.last_jitter, draw)
         if self.crop:
-            top, left = (max(0, (have - want) // 2) for have, want in zip(x.shape[2:], size))
+            low, right = (max(0, want - have) for have, want in zip(x.shape[2:], size))
+            x = F.pad(x, (right // 2, right - right // 2, low // 2, low - low // 2), value=GREY)
+            top, left = ((have - want) // 2 for have, want in zip(x.shape[2:], size))
             x = x[..., top : top + size[0], left : left + size[1]]
         return x
 

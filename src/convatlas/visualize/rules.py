@@ -47,13 +47,13 @@ class Rectifiers(TorchFunctionMode):
 
     fixed: take the divisor of ``F.local_response_norm`` for a constant: it divides forward and backward, and itself
     gets no gradient.
-    seen: how many rectifiers ran.  hidden: what ran and bends gradients where the graph that autograd keeps does not
-    show it, in words: a comparison, whose answer may be multiplied with, and most writing into a part of a map.
+    hidden: what ran and bends gradients where the graph that autograd keeps does not show it, in words: a comparison,
+    whose answer may be multiplied with, and most writing into a part of a map.
     """
 
     def __init__(self, rule: Rule, *, fixed: bool = False):
         super().__init__()
-        self.rule, self.fixed, self.seen = rule, fixed, 0
+        self.rule, self.fixed = rule, fixed
         self.hidden: list[str] = []
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -66,7 +66,6 @@ class Rectifiers(TorchFunctionMode):
             return self._watched(func, args, kwargs)
         x = args[0] if args else kwargs["input"]
         low, high = found
-        self.seen += 1
         bent = _Bent.apply(x, low, high, self.rule)
         if kwargs.get("inplace") or getattr(func, "__name__", "").endswith("_"):
             return x.copy_(bent)  # others may hold it

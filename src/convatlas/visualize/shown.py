@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from convatlas.errors import ConvatlasError
 from convatlas.graph.source import own_size
+from convatlas.visualize.sheets import tensor
 from convatlas.visualize.taps import name_of
+from convatlas.weights.pictures import read_picture
 from convatlas.weights.preprocess import Preprocess
 
 
@@ -25,7 +29,24 @@ class Shown:
         shape = (1, channels, 1, 1)
         self.mean = torch.tensor(self.preprocess.mean).view(shape).to(like)
         self.std = torch.tensor(self.preprocess.std).view(shape).to(like)
-        self.like = like
+        self.like, self.name = like, name_of(net)
+
+    def seen(self, picture: Any) -> Tensor:
+        """What of a picture the network sees, (1, C, H, W) in [0, 1], in RGB, before it is normalised.
+
+        picture: what ``read_picture`` takes, which is resized and cropped; or a tensor (C, H, W) in [0, 1], in RGB, of
+        the size that the network is to see.  Raises ConvatlasError for any other tensor, and what is no picture.
+        """
+        channels = self.preprocess.channels
+        if not isinstance(picture, Tensor):
+            cut = self.preprocess.picture(read_picture(picture).convert("L" if channels == 1 else "RGB"))
+            return tensor(cut, channels)[None].to(self.like.dtype)
+        if picture.dim() != 3 or len(picture) != channels or not picture.numel():
+            raise ConvatlasError(f"a picture for {self.name} is a tensor ({channels}, H, W) in [0, 1], not "
+                                 f"{tuple(picture.shape)}")  # fmt: skip
+        if not bool(((picture >= 0) & (picture <= 1)).all()):
+            raise ConvatlasError("a picture's values lie in [0, 1]; the network's preprocessing is applied to them")
+        return picture.detach().clone().cpu()[None].to(self.like.dtype)  # a copy has gradients in any mode
 
     def __call__(self, pictures: Tensor) -> Tensor:
         x = pictures.to(self.like)
@@ -33,7 +54,8 @@ class Shown:
             x = x.flip(1)
         return (x * (255 / self.preprocess.scale) - self.mean) / self.std
 
-    def back(self, x: Tensor) -> Tensor:
-        """From what a network reads to pictures in [0, 1]."""
-        pictures = (x * self.std + self.mean) * (self.preprocess.scale / 255)
-        return (pictures.flip(1) if self.preprocess.order == "BGR" else pictures).clamp(0, 1)
+
+def unread(net: nn.Module, x: Tensor, error: Exception) -> ConvatlasError:
+    """What to say where a network's forward raised ``error`` on x (N, C, H, W)."""
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return ConvatlasError(f"{name_of(net)} does not run on a picture {tuple(x.shape[1:])}: {reason}")

@@ -74,7 +74,7 @@ class Taps:
             if layer not in found:
                 raise ConvatlasError(f"{layer} of {name_of(net)} does not run in the forward pass")
             if not isinstance(found[layer], Tensor):
-                raise ConvatlasError(f"{layer} of {name_of(net)} gives no tensor")
+                raise ConvatlasError(f"{layer or 'the output'} of {name_of(net)} is no tensor")
         self.shapes = {layer: tuple(found[layer].shape) for layer in self.layers}
 
     def __call__(self, x: Tensor) -> dict[str, Tensor]:
@@ -105,11 +105,14 @@ class Taps:
             self.net(x)
         except _Reached:
             pass
-        except RuntimeError as error:
-            reason = str(error).splitlines()[0]
-            raise ConvatlasError(
-                f"{name_of(self.net)} does not run on a picture {tuple(x.shape[1:])}: {reason}"
-            ) from error
+        except ConvatlasError:
+            raise
+        except Exception as error:  # whatever a stranger's forward does
+            if stop or len(found) < len(self.layers):  # else what lies beyond the layers does not matter
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                raise ConvatlasError(
+                    f"{name_of(self.net)} does not run on a picture {tuple(x.shape[1:])}: {reason}"
+                ) from error
         finally:
             for handle in handles:
                 handle.remove()

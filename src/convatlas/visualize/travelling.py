@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from convatlas.errors import CannotTrace, ConvatlasError
 from convatlas.files import write_whole
 from convatlas.graph.model import Graph
-from convatlas.graph.source import graph_of
+from convatlas.graph.source import graph_of, own_size
+from convatlas.net import ConvNet
 from convatlas.visualize.maps import Activations, by_strength, plain, prepared, scale_of
+from convatlas.visualize.shown import Shown, unread
 from convatlas.visualize.sights import Sight, sights
 from convatlas.visualize.taps import evaluating, name_of, path_of
 from convatlas.weights.preprocess import Preprocess
@@ -105,9 +107,7 @@ def journey(
         out, found = _followed(net, x, chosen if chosen is not None else _children(net, opened=True))
         graph = _graph(net, x)
     if chosen is None:
-        shallow = [path for path in _children(net, opened=False) if path in found]
-        if sum(found[path][0].dim() == 4 for path in shallow) >= FEW:
-            found = {path: found[path] for path in found if path in shallow}
+        found = _not_too_many(net, found)
     else:
         for path in chosen:
             if path not in found:
@@ -130,16 +130,46 @@ def journey(
     return Journey(name_of(net), seen, tuple(stages), _labels(net, len(classes)), _answers(classes))
 
 
+def stops(net: nn.Module) -> list[str]:
+    """The layers that show a network from first to last, all of them with maps, in the order in which they run.
+
+    Of a ConvNet its stages; of any other module its children as a journey takes them.
+    Raises ConvatlasError where none gives maps, and where the module does not run on a picture of its own size.
+    """
+    own = isinstance(net, ConvNet)
+    paths = [f"trunk.{stage}" for stage in net.stages] if isinstance(net, ConvNet) else _children(net, opened=True)
+    noise = torch.rand(1, *own_size(net), generator=torch.Generator().manual_seed(0))
+    with evaluating(net), torch.no_grad():
+        _, found = _followed(net, Shown(net)(noise), paths)
+    chosen: list[str] = []
+    for path, (given, _) in (found if own else _not_too_many(net, found)).items():
+        repeats = not own and chosen and _same(given, found[chosen[-1]][0])
+        if given.dim() == 4 and not repeats:
+            chosen.append(path)
+    if not chosen:
+        raise ConvatlasError(f"no child of {name_of(net)} gives maps; name layers that do")
+    return [path.removeprefix("trunk.") for path in chosen]
+
+
 # ---- on the way -------------------------------------------------------------------------------------------
 
 
 def _children(net: nn.Module, opened: bool) -> list[str]:
-    """The paths of a module's children; opened: of plain sequences their own instead."""
+    """The paths of a module's children, those of a list among them; opened: those of plain sequences too."""
     paths = []
     for name, child in net.named_children():
-        inner = [f"{name}.{own}" for own, _ in child.named_children()] if type(child) is nn.Sequential else []
-        paths += [name, *inner] if opened else [name]
+        listed = isinstance(child, nn.ModuleList)  # which does not run itself
+        inner = [f"{name}.{own}" for own, _ in child.named_children()]
+        paths += inner if listed else [name, *inner] if opened and type(child) is nn.Sequential else [name]
     return paths
+
+
+def _not_too_many(net: nn.Module, found: dict[str, tuple[Tensor, int]]) -> dict[str, tuple[Tensor, int]]:
+    """Of all children's outputs, where a module's own children give maps enough, only theirs."""
+    shallow = {path for path in _children(net, opened=False) if path in found}
+    if sum(found[path][0].dim() == 4 for path in shallow) < FEW:
+        return found
+    return {path: given for path, given in found.items() if path in shallow}
 
 
 def _followed(net: nn.Module, x: Tensor, paths: Sequence[str]) -> tuple[Any, dict[str, tuple[Tensor, int]]]:
@@ -157,9 +187,10 @@ def _followed(net: nn.Module, x: Tensor, paths: Sequence[str]) -> tuple[Any, dic
     handles = [net.get_submodule(path).register_forward_hook(keep(path)) for path in paths]
     try:
         return net(x), found
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise ConvatlasError(f"{name_of(net)} does not run on a picture {tuple(x.shape[1:])}: {reason}") from error
+    except ConvatlasError:
+        raise
+    except Exception as error:  # whatever a stranger's forward does
+        raise unread(net, x, error) from error
     finally:
         for handle in handles:
             handle.remove()

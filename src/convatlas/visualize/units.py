@@ -178,11 +178,11 @@ def _steps(watch: Watch | None, title: str, of: int, done: int, values: list[flo
 
 
 def _floor(found: Examples, number: int) -> tuple[float | None, float]:
-    """The value below which a channel never is, if it is often there, and how often."""
+    """0, where a channel is never below it and often there, as behind a rectifier; and how often it is at its least."""
     values, lowest = found.values(number), found.bottom(number)[0].value
     times = int((values == lowest).sum())
     often = times / max(len(values), 1)
-    return (lowest if times > 1 and often > OFTEN else None), often
+    return (lowest if lowest == 0 and times > 1 and often > OFTEN else None), often
 
 
 def _projected(
