@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from convatlas.data import Arrays
 from convatlas.errors import ConvatlasError, UnknownName
+from convatlas.graph.source import graph_of
 from convatlas.visualize import streamed
-from convatlas.visualize.crops import Sight, crops
-from convatlas.visualize.finding import Examples, examples
+from convatlas.visualize.crops import View, crops
+from convatlas.visualize.finding import Examples, examples, gives, shape_at
 from convatlas.weights import Preprocess
 
 SIDE = 24
@@ -310,28 +311,62 @@ def test_what_is_wrong_is_said_in_a_line(net):
         examples(net, "last", pictures(2))
 
 
+def test_what_gives_no_map_is_said(net):
+    class Summed(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.sum()
+
+    net = nn.Sequential(nn.Conv2d(3, 2, 1), Summed())
+    net.input_size = (3, SIDE, SIDE)
+    with pytest.raises(ConvatlasError, match=r"1 gives \(\): neither a map"):
+        examples(net, "1", pictures(2))
+
+
+def test_what_every_layer_gives_is_what_it_gave(net):
+    net.idle = nn.Conv2d(3, 3, 1)
+    found = gives(net)
+    assert list(found) == [path for path, _ in net.named_modules() if path and path != "idle"]
+    x = torch.zeros(1, *net.input_size)
+    assert found == {path: tuple(maps_of(net, x, path).shape[1:]) for path in found}
+    assert shape_at(net, "block") == found["block"]
+    assert shape_at(net, "classifier") == (*found["classifier"], 1, 1)
+    assert net.training
+    with pytest.raises(ConvatlasError, match="does not run"):
+        shape_at(net, "idle")
+
+
 # ---- crops ------------------------------------------------------------------------------------------------
 
 
-def sight_of(net: Net, found: Examples) -> Sight:
-    return Sight(net, found.layer, found.shape, net.input_size)
+def view_of(net: Net, found: Examples) -> View:
+    return View(net, found.layer, found.shape, net.input_size)
 
 
 @pytest.mark.parametrize("layer", ["stem", "pool", "block.act", "block", "last"])
 def test_what_lies_outside_of_a_crop_does_not_matter(net, layer):
     """At the borders too: the extremes of noise lie anywhere, and the corners are looked at besides."""
     found = examples(net, layer, pictures())
-    x, sight = read(found), sight_of(net, found)
+    x, view = read(found), view_of(net, found)
     _, height, width = found.shape
     whole = maps_of(net, x, layer)
     for channel in range(found.shape[0]):
         places = [(one.picture, one.row, one.column, one.value) for one in found.top(channel) + found.bottom(channel)]
         places += [(0, r, c, float(whole[0, channel, r, c])) for r in (0, height - 1) for c in (0, width - 1)]
         for picture, row, column, value in places:
-            (top, bottom), (left, right) = sight.box(row, column)
+            (top, bottom), (left, right) = view.box(row, column)
             masked = torch.full_like(x[picture], 7.5)
             masked[:, top:bottom, left:right] = x[picture][:, top:bottom, left:right]
             assert maps_of(net, masked[None], layer)[0, channel, row, column] == pytest.approx(value, abs=1e-5)
+
+
+def test_a_graph_finds_the_run_whose_output_is_the_layers(net):
+    """The block's rectifier runs twice: what it gives is what its second run does, which follows the addition."""
+    graph = graph_of(net, net.input_size)
+    assert graph.nodes[graph.nodes[graph.place("block.act")].inputs[0]].op == "add"
+    assert graph.place("block.act") == graph.place("block.act#2") == graph.place("block") > graph.place("block.act#1")
+    assert graph.nodes[graph.place("")].name == "classifier"
+    with pytest.raises(UnknownName):
+        graph.place("act", exact=True)  # it only ends so
 
 
 @pytest.mark.parametrize("place", [(0, 0), (2, 3), (4, 4)])
@@ -346,13 +381,13 @@ def test_a_crop_is_as_small_as_the_gradient_allows(place):
     net(x)
     (gradient,) = torch.autograd.grad(kept[0][0, 0][place], x)
     rows, columns = gradient[0].abs().sum(0).nonzero().T
-    box = Sight(net, "last", (5, 5, 5), net.input_size).box(*place)
+    box = View(net, "last", (5, 5, 5), net.input_size).box(*place)
     assert box == ((rows.min(), rows.max() + 1), (columns.min(), columns.max() + 1))
 
 
 def test_a_crop_is_the_pixels_of_its_box_and_knows_where_the_border_is(net):
     found = examples(net, "pool", pictures())
-    (crop,) = crops(found, sight_of(net, found), found.top(0)[:1])
+    (crop,) = crops(found, view_of(net, found), found.top(0)[:1])
     own = crop.example
     # Three of the stem's units at a stride of 2, the first of them at 2 * row - 1; each sees 3 pixels from -1 on.
     starts = [4 * own.row - 3, 4 * own.column - 3]
@@ -368,11 +403,11 @@ def test_a_picture_smaller_than_the_field_is_shown_whole():
     torch.manual_seed(0)
     net = Net(side=12)
     found = examples(net, "last", pictures(4, side=12))
-    sight = sight_of(net, found)
-    assert min(sight.field.size) > 12
-    (crop,) = crops(found, sight, found.top(0)[:1])
+    view = view_of(net, found)
+    assert min(view.field.size) > 12
+    (crop,) = crops(found, view, found.top(0)[:1])
     assert crop.picture.shape == (3, 12, 12)
-    assert crop.window[0][1] - crop.window[0][0] == sight.field.size[0]
+    assert crop.window[0][1] - crop.window[0][0] == view.field.size[0]
     assert crop.offset[0] > 0
 
 
@@ -390,9 +425,9 @@ def test_behind_a_gate_the_crop_is_of_the_local_path():
     net = nn.Sequential(Gated(), nn.ReLU())
     net.input_size = (3, SIDE, SIDE)
     found = examples(net, "0", pictures(3))
-    sight = sight_of(net, found)
-    assert sight.gated
-    assert sight.box(10, 3) == ((8, 13), (1, 6))
+    view = view_of(net, found)
+    assert view.gated
+    assert view.box(10, 3) == ((8, 13), (1, 6))
 
 
 def test_where_the_field_is_not_known_the_reason_is():
@@ -402,7 +437,7 @@ def test_where_the_field_is_not_known_the_reason_is():
 
     net = nn.Sequential(nn.Conv2d(3, 2, 1), Rolled())
     net.input_size = (3, SIDE, SIDE)
-    sight = Sight(net, "1", (2, SIDE, SIDE), net.input_size)
-    assert sight.field is None
-    assert sight.reason
-    assert sight.box(3, 3) == ((0, SIDE), (0, SIDE))
+    view = View(net, "1", (2, SIDE, SIDE), net.input_size)
+    assert view.field is None
+    assert view.reason
+    assert view.box(3, 3) == ((0, SIDE), (0, SIDE))

@@ -349,3 +349,15 @@ def test_a_strip_of_one_pixel_does_not_fill_the_memory():
 def test_another_size_keeps_the_share_that_is_cut_off():
     assert (Preprocess().at(448).crop, Preprocess().at(448).resize) == (448, 512)
     assert (Preprocess().at(32).crop, Preprocess().at(32).resize) == (32, 32)
+
+
+def test_the_pictures_of_a_folder_are_those_that_can_be_read(tmp_path):
+    for name in ("10.png", "9.JPG", ".hidden.png", "paper.pdf", "notes.txt", "map.palm"):
+        (tmp_path / name).touch()
+    assert [path.name for path in reading.in_folder(tmp_path)] == ["9.JPG", "10.png"]
+
+
+def test_a_picture_that_is_too_large_for_its_format_is_not_written(tmp_path):
+    with pytest.raises(ConvatlasError, match=r"long\.webp cannot be written"):
+        reading.write_picture(Image.new("RGB", (1, 17_000)), tmp_path / "long.webp")
+    assert list(tmp_path.iterdir()) == []

@@ -6,6 +6,7 @@ import base64
 import io
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,15 +16,18 @@ from PIL import Image
 from torch import Tensor, nn
 
 import convatlas
-from convatlas.data import Arrays
+from convatlas.cli import looking
+from convatlas.data import Arrays, loading
 from convatlas.errors import ConvatlasError, UnknownName
 from convatlas.visualize import unit_parts as parts
+from convatlas.visualize import units
 from convatlas.visualize.control import untrained
-from convatlas.visualize.crops import Sight, crops
+from convatlas.visualize.crops import View, crops
 from convatlas.visualize.finding import examples
 from convatlas.visualize.projection import project
 from convatlas.visualize.shown import Shown
 from convatlas.visualize.unit_page import html, write_unit
+from convatlas.visualize.unit_picture import PAPER, picture
 from convatlas.visualize.units import Unit, unit
 from convatlas.weights.labels import named
 
@@ -131,6 +135,70 @@ def test_the_controls_batch_norms_see_the_pictures_first(net):
     np.testing.assert_allclose(values.std(1), 1, atol=1e-2)
 
 
+def test_the_control_leaves_the_random_numbers_alone(net, monkeypatch):
+    """On every device: torch.manual_seed would seed those too that the network is not on."""
+    seeded: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    before = torch.random.get_rng_state()
+    untrained(net, seed=3)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert seeded == []
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_nor_does_it_touch_those_of_the_device_that_it_fills(net):
+    net.cuda()
+    before = torch.cuda.get_rng_state()
+    one, two = untrained(net, seed=3)[0], untrained(net, seed=3)[0]
+    assert torch.equal(torch.cuda.get_rng_state(), before)
+    assert torch.equal(one[0].weight, two[0].weight)
+
+
+@pytest.mark.parametrize("title", ["drawing the unit", "drawing the control"])
+def test_what_was_drawn_before_it_was_interrupted_is_on_the_page(net, title):
+    def watch(doing: str, done: int, of: int) -> None:
+        if doing == title:
+            raise KeyboardInterrupt
+
+    found = unit(net, "2", 2, pictures(), steps=96, watch=watch)
+    assert found.interrupted
+    assert found.notes[0].endswith(f"of {96} steps.")
+    assert "nterrupted after" in Page(html(found)).words
+    assert (found.control is None) == (title == "drawing the unit")
+    assert found.negative is not None
+    assert len(found.highest) == 9
+    assert found.highest[0].projection is not None
+
+
+def test_a_control_that_is_interrupted_before_its_first_step_leaves_the_rest(net, monkeypatch):
+    def interrupted(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(units, "untrained", interrupted)
+    found = unit(net, "2", 2, pictures(), steps=2)
+    assert (found.control, found.interrupted) == (None, True)
+    assert "Interrupted before the control was drawn." in Page(html(found)).words
+
+
+def test_a_flat_background_is_no_floor(net):
+    """A linear layer's lowest value, on most of every picture, is not a value below which it never is."""
+    flat = torch.full((4, 3, SIDE, SIDE), 20, dtype=torch.uint8)
+    flat[:, 0, 6:9, 6:9] = 250
+    with torch.no_grad():
+        net[0].weight[2], net[0].bias[2] = 0.1, 0
+    found = unit(net, "0", 2, Arrays(flat, torch.zeros(4, dtype=torch.int64), "made", np.arange(4)), steps=1)
+    values = found.found.values(2)
+    assert (values[: len(values) // 2] > found.found.bottom(2)[0].value - 1e-6).all()
+    assert found.floor is None
+    assert found.negative is not None
+    assert len(found.lowest) == 4
+
+
+def test_a_unit_that_is_constant_has_neither_end(net):
+    found = unit(net, "2", 1, pictures(3), steps=1, control=False)
+    assert (found.floor, found.highest, found.lowest) == (None, (), ())
+
+
 def test_parameters_that_nothing_fills_are_named():
     class Scaled(nn.Module):
         def __init__(self) -> None:
@@ -234,8 +302,8 @@ def test_the_page_shows_the_very_pixels(made):
 def test_a_crop_at_the_border_lies_where_it_lies_in_the_window(net):
     found = unit(net, "0", 3, pictures(1), steps=1, most=1)
     crop = found.highest[0]
-    sight = Sight(net, "0", (4, SIDE, SIDE), (3, SIDE, SIDE))
-    (corner,) = crops(found.found, sight, [replace(crop.example, row=0, column=SIDE - 1)])
+    view = View(net, "0", (4, SIDE, SIDE), (3, SIDE, SIDE))
+    (corner,) = crops(found.found, view, [replace(crop.example, row=0, column=SIDE - 1)])
     alpha = np.asarray(parts.cell(found, corner).picture)[..., 3] > 0
     assert alpha.tolist() == [[False] * 3, [True, True, False], [True, True, False]]
 
@@ -252,8 +320,30 @@ def test_it_is_written_whole(made, tmp_path, name):
         with Image.open(tmp_path / name) as picture:
             assert picture.width == 1600
             assert picture.height > 1000
-    with pytest.raises(ConvatlasError, match=r"should end in \.png"):
+    with pytest.raises(ConvatlasError, match=r"should end in \.html, \.png"):
         write_unit(made, tmp_path / "unit.txt")
+    with pytest.raises(ConvatlasError, match=f"{name}/{name} cannot be written"):
+        write_unit(made, tmp_path / name / name)  # its folder is a file
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_picture_grows_with_what_is_on_it(made):
+    """So many crops need 17,000 rows; the last rows before the margin are not empty."""
+    many = replace(made, highest=made.highest * 14, lowest=made.lowest * 14)
+    page = np.asarray(picture(many))
+    assert len(page) > 12_000
+    assert (page[-48:] == PAPER).all()
+    assert all(np.unique(part).size > 8 for part in np.array_split(page[:-48], len(page) // 400))
+
+
+def test_a_name_that_no_page_has_is_refused_before_any_work(monkeypatch):
+    def never(*given: object) -> None:
+        raise AssertionError("the work has begun")
+
+    monkeypatch.setattr(looking, "network_of", never)
+    monkeypatch.setattr(loading, "load", never)
+    with pytest.raises(ConvatlasError, match=r"x\.txt should end in \.html"):
+        looking.unit("lenet5_modern", "stage1", 0, data="folder:nowhere", out=Path("x.txt"))
 
 
 def test_the_class_of_a_logit_is_named():
@@ -263,8 +353,9 @@ def test_the_class_of_a_logit_is_named():
     assert parts.title(found) == "Unit 3 of head.classifier"
     assert "sees the whole picture" in parts.facts(found)
     net.weights = SimpleNamespace(labels=named("digits", 10), preprocess=found.found.preprocess)
-    assert parts.title(unit(net, "classifier", 3, grey, steps=1, control=False)).endswith(": 3")
-    assert Page(html(found)).words
+    found = unit(net, "classifier", 3, grey, steps=1, control=False)
+    assert parts.title(found) == "Unit 3 of head.classifier: 3"
+    assert "Unit 3 of head.classifier: 3\n" in Page(html(found)).words
 
 
 def test_what_does_not_exist_is_said_in_a_line(net):

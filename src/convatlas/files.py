@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -15,18 +16,24 @@ UNWRITABLE = (OSError, RuntimeError, SafetensorError)
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file beside its place, flush it to the disk, and put it there: whole, or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file beside its place, flush it to the disk, and put it there: whole, or not at all.
+
+    Raises ConvatlasError where it cannot be written, or its folder cannot be made.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write(beside)
         beside.chmod(path.parent.stat().st_mode & 0o666)  # safetensors would leave it to its owner alone
         flush(beside)
         os.replace(beside, path)
         flush(path.parent)
-    except UNWRITABLE as error:
-        beside.unlink(missing_ok=True)
-        raise ConvatlasError(f"{path} cannot be written: {error}") from error
+    except BaseException as error:
+        with suppress(OSError):  # what should be its folder may be a file
+            beside.unlink(missing_ok=True)
+        if not isinstance(error, UNWRITABLE):
+            raise
+        raise ConvatlasError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from error
 
 
 def flush(path: Path) -> None:

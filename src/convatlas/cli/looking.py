@@ -163,13 +163,15 @@ def unit(
     Example: `convatlas visualize unit efficientnet_lite0 stage4 17 --data folder:photos`
     """
     from convatlas import data as sets
-    from convatlas.visualize.unit_page import write_unit
+    from convatlas.visualize.unit_page import is_page, write_unit
     from convatlas.visualize.units import unit as about
 
+    out = out or named(network, layer, str(number)).with_suffix(".html")
+    is_page(out)  # a name that is neither a page's nor a picture's is refused before any work is done
     pictures = data if data.startswith("folder:") else sets.load(data).test
     if pictures is None:
         raise ConvatlasError(f"{data} has no test pictures")
-    net, out = network_of(network, weights), out or named(network, layer, str(number)).with_suffix(".html")
+    net = network_of(network, weights)
     with watching("", None) as watch:
         made = about(net, layer, number, pictures, most=most, size=size, steps=steps, seed=seed, control=control,
                      bad_images=bad_images, folder=keep, watch=watch.stage)  # fmt: skip

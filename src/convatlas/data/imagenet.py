@@ -7,9 +7,10 @@ import os
 import re
 from pathlib import Path
 
-from convatlas.data.tree import Entry, Tree, scan, suffixes
+from convatlas.data.tree import Entry, Tree, scan
 from convatlas.errors import ConvatlasError
 from convatlas.weights.labels import imagenet
+from convatlas.weights.pictures import suffixes
 
 TRUTHS = ("val.txt", "LOC_val_solution.csv", "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt")
 """Where the classes of a heap of validation pictures are written, under the root or beside the pictures."""

@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
-
-from PIL import Image
 
 from convatlas.data.splits import SPLITS
 from convatlas.errors import ConvatlasError
+from convatlas.weights.pictures import suffixes
 
 NAMES = {
     "train": "train", "training": "train",
@@ -170,13 +168,6 @@ def faults(tree: Tree, one_class: bool = False) -> list[str]:
 def _some(names: list[str], most: int = 5) -> str:
     shown = ", ".join(map(repr, names[:most]))
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
-
-
-@cache
-def suffixes() -> frozenset[str]:
-    """What the names of pictures that PIL can read end in, in small letters."""
-    Image.init()
-    return frozenset(suffix for suffix, form in Image.EXTENSION.items() if form in Image.OPEN)
 
 
 def _suffix(name: str) -> str:

@@ -82,9 +82,21 @@ class Graph:
                 f"{self.name}: an input of {size[1]} x {size[2]} is too small: nothing is left of it at {where}{hint}"
             ) from None
 
-    def place(self, layer: str) -> int:
-        """The place of the node that gives a layer's output.  Raises what ``places`` does."""
-        return places([node.name for node in self.nodes], layer, self.name)[-1]
+    def place(self, layer: str, *, exact: bool = False) -> int:
+        """The place of the node that gives a layer's output; "" is the network's own.
+
+        Of what runs several times it is the last run; "act#2" is the second, "act#1" the first.
+        exact: layer is a module's whole path; what only ends so is another.  Raises what ``places`` does.
+        """
+        if not layer:
+            return (self.outputs or (len(self.nodes) - 1,))[-1]
+        names = [node.name for node in self.nodes]
+        if "#" in layer:
+            return places(names, layer.removesuffix("#1"), self.name)[0]
+        names = [".".join(word.partition("#")[0] for word in name.split(".")) for name in names]
+        if exact and not any(f"{name}.".startswith(f"{layer}.") for name in names):
+            raise UnknownName(f"operation of {self.name}", layer, names)
+        return places(names, layer, self.name)[-1]
 
     def least_input(self) -> int | None:
         """The side of the smallest square picture that the network takes, found by trying; None if there is none."""

@@ -23,8 +23,12 @@ def untrained(net: nn.Module, seed: int = 0, x: Tensor | None = None) -> tuple[n
              for name, _ in module.named_parameters(recurse=False)
              if module is copy or not hasattr(module, "reset_parameters")]  # fmt: skip
     modules: list[Any] = [copy] if isinstance(copy, ConvNet) else [m for m in copy.modules() if m is not copy]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    device = next(net.parameters(), torch.empty(0)).device
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every device, and none is put back
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
         for module in modules:
             if hasattr(module, "reset_parameters"):
                 module.reset_parameters()

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 
 from convatlas.cost.boxes import Box, box
 from convatlas.cost.field import Field, fields
-from convatlas.errors import ConvatlasError
+from convatlas.errors import ConvatlasError, UnknownName
 from convatlas.graph.model import Graph
 from convatlas.graph.source import graph_of
 from convatlas.visualize.finding import Example, Examples
 from convatlas.visualize.sheets import tensor
 
 
-class Sight:
+class View:
     """Where the units of a layer look.
 
     path, shape: the layer, and the (C, H, W) that it gives for a picture of ``size``, (C, H, W).
@@ -32,7 +32,10 @@ class Sight:
         try:
             self._graph: Graph = graph_of(net, size)
             self._shapes = self._graph.shapes(size)
-            self._place = _place(self._graph, path)
+            self._place = self._graph.place(path, exact=True)
+        except UnknownName:
+            self.reason = f"{path} does nothing that the graph has"
+            return
         except ConvatlasError as error:
             self.reason = str(error)
             return
@@ -70,17 +73,6 @@ class Sight:
                      for start, size, (first, last) in zip(starts, self.field.size, seen))  # fmt: skip
 
 
-def _place(graph: Graph, path: str) -> int:
-    """Of the nodes that run in a module, also a second time, the last: it gives what the module gives."""
-    names = [node.name.partition("#")[0] for node in graph.nodes]
-    found = [place for place, name in enumerate(names) if name == path or name.startswith(f"{path}.")]
-    if not path:
-        found = list(graph.outputs or (len(graph.nodes) - 1,))
-    if not found:
-        raise ConvatlasError(f"{path} does nothing that the graph has")
-    return found[-1]
-
-
 @dataclass(frozen=True, eq=False)
 class Crop:
     """What a unit saw where it had its value.
@@ -110,14 +102,14 @@ class Crop:
         return picture[:, top:bottom, left:right]
 
 
-def crops(found: Examples, sight: Sight, chosen: Iterable[Example]) -> list[Crop]:
+def crops(found: Examples, view: View, chosen: Iterable[Example]) -> list[Crop]:
     """The pixels that each example's unit saw."""
     made = []
     for one in chosen:
         whole = tensor(found.picture(one.picture), found.preprocess.channels)
-        (top, bottom), (left, right) = seen = sight.box(one.row, one.column)
+        (top, bottom), (left, right) = seen = view.box(one.row, one.column)
         made.append(Crop(one, found.name(one.picture), whole[:, top:bottom, left:right], seen,
-                         sight.window(one.row, one.column), (whole.shape[1], whole.shape[2])))  # fmt: skip
+                         view.window(one.row, one.column), (whole.shape[1], whole.shape[2])))  # fmt: skip
     return made
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from convatlas.errors import ConvatlasError
 from convatlas.files import write_whole
 from convatlas.visualize import unit_parts as parts
 from convatlas.visualize.unit_parts import Cell
@@ -26,13 +27,26 @@ def write_unit(unit: Unit, path: Path) -> None:
 
     Raises ConvatlasError for a name that is no page's or picture's, and where it cannot be written.
     """
-    if path.suffix.lower() in (".html", ".htm"):
+    if is_page(path):
         write_whole(path, lambda beside: beside.write_bytes(html(unit).encode("utf-8", "replace")))
         return
     from convatlas.visualize.unit_picture import picture
     from convatlas.weights.pictures import write_picture
 
     write_picture(picture(unit), path)
+
+
+def is_page(path: Path) -> bool:
+    """Whether a file's name is a page's.  Raises ConvatlasError where it is no picture's either."""
+    from convatlas.weights.pictures import format_of
+
+    if path.suffix.lower() in (".html", ".htm"):
+        return True
+    try:
+        format_of(path)
+    except ConvatlasError:
+        raise ConvatlasError(f"{path} should end in .html, .png, .jpg or .webp") from None
+    return False
 
 
 def html(unit: Unit) -> str:

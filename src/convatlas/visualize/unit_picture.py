@@ -14,7 +14,7 @@ from convatlas.visualize.units import Unit
 
 WIDTH, MARGIN, GAP = 1600, 48, 14
 """Pixels: of the picture, around it, between cells."""
-INNER, TALLEST = WIDTH - 2 * MARGIN, 12_000
+INNER, TALL = WIDTH - 2 * MARGIN, 4096
 INK, QUIET, LINE, CARD, BAR = (43, 45, 51), (116, 119, 126), (216, 217, 221), (244, 244, 242), (174, 178, 186)
 LOW, HIGH, PAPER = (45, 108, 180), (180, 85, 45), (253, 253, 252)
 """The page's colours in the light."""
@@ -42,6 +42,7 @@ def picture(unit: Unit) -> Image.Image:
     if unit.lowest:
         sheet.heading(f"Lowest in {parts.pictures(unit)}")
         sheet.rows([parts.cell(unit, crop) for crop in unit.lowest], 9)
+    sheet.room(MARGIN)
     return sheet.page.crop((0, 0, WIDTH, sheet.y + MARGIN))
 
 
@@ -64,12 +65,19 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 
 class _Sheet:
-    """A picture that is filled from the top; y: how far it is."""
+    """A picture that is filled from the top, and grows; y: how far it is."""
 
     def __init__(self) -> None:
-        self.page = Image.new("RGB", (WIDTH, TALLEST), PAPER)
+        self.page = Image.new("RGB", (WIDTH, TALL), PAPER)
         self.draw = ImageDraw.Draw(self.page)
         self.y = MARGIN - 8
+
+    def room(self, height: int) -> None:
+        """For so many rows more."""
+        if self.y + height > self.page.height:
+            page = Image.new("RGB", (WIDTH, max(2 * self.page.height, self.y + height)), PAPER)
+            page.paste(self.page)
+            self.page, self.draw = page, ImageDraw.Draw(page)
 
     def text(self, words: str, size: int, colour: tuple[int, int, int] = QUIET) -> None:
         """In as many lines as it takes."""
@@ -77,6 +85,7 @@ class _Sheet:
         for word in [*words.split(), None]:
             longer = f"{line} {word}".strip()
             if word is None or self.draw.textlength(longer, font=_font(size)) > INNER:
+                self.room(2 * size)
                 self.draw.text((MARGIN, self.y), line, colour, font=_font(size))
                 self.y += round(size * 1.45)
                 line = word or ""
@@ -85,6 +94,7 @@ class _Sheet:
 
     def heading(self, words: str) -> None:
         self.y += 26
+        self.room(16)
         self.draw.line((MARGIN, self.y, WIDTH - MARGIN, self.y), LINE)
         self.y += 16
         self.text(words, 22, INK)
@@ -92,6 +102,7 @@ class _Sheet:
 
     def gradient(self) -> None:
         """From low to high."""
+        self.room(16)
         for x in range(INNER):
             at = 2 * x / INNER - 1
             end = LOW if at < 0 else HIGH
@@ -106,6 +117,8 @@ class _Sheet:
 
     def row(self, cells: Sequence[Cell], side: int) -> None:
         """Cells side by side, each with its words below."""
+        lines = max(sum(map(bool, (cell.value, cell.title, cell.name, cell.place))) for cell in cells)
+        self.room(side + 16 + 21 * lines)
         for place, cell in enumerate(cells):
             x, y = MARGIN + place * (side + GAP), self.y
             self._frame(cell, x, y, side)
@@ -113,7 +126,6 @@ class _Sheet:
             for line, text in enumerate(words):
                 size, colour = (17, INK) if text == cell.value else (14, QUIET)
                 self.draw.text((x, y + side + 5 + 21 * line), self._short(text, size, side), colour, font=_font(size))
-        lines = max(sum(map(bool, (cell.value, cell.title, cell.name, cell.place))) for cell in cells)
         self.y += side + 16 + 21 * lines
 
     def _frame(self, cell: Cell, x: int, y: int, side: int) -> None:

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from convatlas.cost.field import Field
 from convatlas.errors import ConvatlasError
 from convatlas.visualize.control import untrained
-from convatlas.visualize.crops import Crop, Sight, crops, wholes
+from convatlas.visualize.crops import Crop, View, crops, wholes
 from convatlas.visualize.finding import MOST, SAMPLE, Examples, Pictures, examples, shape_at
 from convatlas.visualize.objectives import Objective, Seen
-from convatlas.visualize.optimize import STEPS, visualize
+from convatlas.visualize.optimize import STEPS, Visualization, visualize
 from convatlas.visualize.projection import in_rgb, project
 from convatlas.visualize.sheets import tensor
 from convatlas.visualize.shown import Shown
@@ -48,11 +48,13 @@ class Unit:
 
     network, layer, number: which one; label: the class, where it stands for one.
     positive, negative: what was drawn for it, and against it; negative is None where it has a floor.
-    control: drawn for the same unit of the same network with random weights; None where it was not asked for.
-    highest, lowest, middle: of the data set; lowest is empty where it has a floor, highest where it is constant.
+    control: drawn for the same unit of the same network with random weights; None where it was not asked for, or
+    Ctrl-C came before.
+    highest, lowest, middle: of the data set; highest and lowest are empty where it is constant, lowest where it has a
+    floor.
     floor: the value below which it never is, None if there is none; quiet: the part of the sample that has it.
     field: of every unit of the layer, in pixels.  notes: what must be said of it, a sentence each.
-    unprojected: why there are no projections; "" where there are.
+    unprojected: why there are no projections; "" where there are.  interrupted: whether the drawing was, by Ctrl-C.
     """
 
     network: str
@@ -71,6 +73,7 @@ class Unit:
     field: Field | None
     notes: tuple[str, ...]
     unprojected: str
+    interrupted: bool = False
 
 
 def unit(
@@ -98,6 +101,8 @@ def unit(
     most, sample, batch, bad_images, folder: ``examples``' own.  size, steps, seed: ``visualize``'s.
     control: also draw the unit of the same network with random weights.  preprocess: of both.
 
+    Ctrl-C ends the drawing, not the page: what is drawn by then is there, and a note says so.
+
     Raises UnknownName for a layer that does not exist, and ConvatlasError for a unit that does not, and for what
     ``examples`` and ``visualize`` raise it.
     """
@@ -112,18 +117,27 @@ def unit(
     elif pictures.layer != path:
         raise ConvatlasError(f"these are examples of {pictures.layer}, not of {path}")
     found, side = pictures, shown.preprocess.crop
-    sight = Sight(net, path, shape, (shown.preprocess.channels, side, side))
+    view = View(net, path, shape, (shown.preprocess.channels, side, side))
     floor, quiet = _floor(found, number)
     draw = partial(_drawn, layer=path, number=number, size=size, steps=steps, seed=seed, preprocess=preprocess)
     signs = [1.0] if floor is not None else [1.0, -1.0]
-    positive, *negative = draw(net, signs=signs, watch=partial(_steps, watch, "drawing the unit", steps))
+    made = draw(net, signs=signs, watch=partial(_steps, watch, "drawing the unit", steps))
+    positive, *negative = _each(made, signs)
     drawn: list[Drawn] = []
     unset: list[str] = []
-    if control:
-        blank, unset = untrained(net, seed, shown(_some(found)))
-        drawn = draw(blank, signs=[1.0], watch=partial(_steps, watch, "drawing the control", steps))
-    chosen = [] if found.constant(number) else found.top(number)
-    highest, unprojected = _projected(net, shown, path, number, found, crops(found, sight, chosen))
+    stopped = f"Interrupted after {made.steps} of {steps} steps." if made.interrupted else ""
+    if control and not stopped:
+        try:
+            blank, unset = untrained(net, seed, shown(_some(found)))
+            made = draw(blank, signs=[1.0], watch=partial(_steps, watch, "drawing the control", steps))
+            drawn = _each(made, [1.0])
+            if made.interrupted:
+                stopped = f"The control was interrupted after {made.steps} of {steps} steps."
+        except KeyboardInterrupt:  # before its first step
+            stopped, unset = "Interrupted before the control was drawn.", []
+    some = not found.constant(number)
+    highest, unprojected = _projected(net, shown, path, number, found,
+                                      crops(found, view, found.top(number) if some else ()))  # fmt: skip
     return Unit(
         network=name_of(net),
         layer=name,
@@ -134,13 +148,14 @@ def unit(
         negative=negative[0] if negative else None,
         control=drawn[0] if drawn else None,
         highest=tuple(highest),
-        lowest=tuple(crops(found, sight, found.bottom(number)) if floor is None else ()),
-        middle=tuple(crops(found, sight, found.middle(number))),
+        lowest=tuple(crops(found, view, found.bottom(number) if some and floor is None else ())),
+        middle=tuple(crops(found, view, found.middle(number))),
         floor=floor,
         quiet=quiet,
-        field=sight.field,
-        notes=tuple(_notes(found, number, sight, positive, unset)),
+        field=view.field,
+        notes=(*filter(None, [stopped]), *_notes(found, number, view, positive, unset)),
         unprojected=unprojected,
+        interrupted=bool(stopped),
     )
 
 
@@ -158,7 +173,7 @@ def _drawn(
     seed: int,
     preprocess: Preprocess | None,
     watch: Callable[[int, list[float], Tensor], None],
-) -> list[Drawn]:
+) -> Visualization:
     """A picture for each sign, made together."""
 
     def value(seen: Seen) -> Tensor:
@@ -166,8 +181,11 @@ def _drawn(
         return own.mean(1) * own.new_tensor(signs)
 
     objective = Objective((layer,), value, f"channel {number} of {layer}")
-    made = visualize(net, objective, count=len(signs), size=size, steps=steps, seed=seed, preprocess=preprocess,
+    return visualize(net, objective, count=len(signs), size=size, steps=steps, seed=seed, preprocess=preprocess,
                      watch=watch)  # fmt: skip
+
+
+def _each(made: Visualization, signs: list[float]) -> list[Drawn]:
     return [Drawn(picture, value * sign, dead)
             for picture, value, sign, dead in zip(made.pictures, made.values, signs, made.dead)]  # fmt: skip
 
@@ -212,19 +230,19 @@ def _some(found: Examples, count: int = 16) -> Tensor:
     return torch.stack([tensor(found.picture(n), found.preprocess.channels) for n in islice(good, count)])
 
 
-def _notes(found: Examples, number: int, sight: Sight, positive: Drawn, unset: list[str]) -> list[str]:
+def _notes(found: Examples, number: int, view: View, positive: Drawn, unset: list[str]) -> list[str]:
     notes = []
     value = found.top(number)[0].value
     if positive.dead:
         notes.append("This unit is dead: no gradient comes through it, and nothing can be drawn for it.")
     if found.constant(number):
         notes.append(f"It gives {value:.4g} at every place of every picture: what it is shown makes no difference.")
-    if sight.field is None:
-        notes.append(f"Its receptive field is not known ({sight.reason}): the pictures are shown whole.")
-    elif sight.gated:
+    if view.field is None:
+        notes.append(f"Its receptive field is not known ({view.reason}): the pictures are shown whole.")
+    elif view.gated:
         notes.append("A gate or a norm over the map brings the whole picture to every unit; the crops are of the local "
                      "path, beside it.")  # fmt: skip
-    elif sight.field.status == "bound":
+    elif view.field.status == "bound":
         notes.append("The layer's windows are not alike; each crop is exactly what its own unit sees.")
     if found.unreadable:
         some = ", ".join(Path(name).name for name, _ in found.unreadable[:3])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -55,18 +56,28 @@ def write_picture(picture: Image.Image, path: Path) -> None:
     Raises ConvatlasError for a name that is no picture's, and where it cannot be written.
     """
     kind = format_of(path)
-    try:
-        write_whole(path, lambda beside: picture.save(beside, kind))
-    except OSError as error:
-        raise ConvatlasError(f"{path} cannot be written: {error.strerror or error}") from error
+
+    def save(beside: Path) -> None:
+        try:
+            picture.save(beside, kind)
+        except ValueError as error:  # WebP's and others', of a picture that is too large for them
+            raise OSError(str(error)) from error
+
+    write_whole(path, save)
+
+
+@cache
+def suffixes() -> frozenset[str]:
+    """What the names of pictures that PIL can read end in, in small letters."""
+    Image.init()
+    return frozenset(suffix for suffix, form in Image.EXTENSION.items() if form in Image.OPEN)
 
 
 def in_folder(folder: Path) -> list[Path]:
-    """The files in and below a folder that by their names are pictures, in natural order."""
-    Image.init()
+    """The files in and below a folder that by their names are pictures that PIL reads, in natural order."""
     found = [
         path for path in folder.rglob("*")
-        if path.suffix.lower() in Image.EXTENSION
+        if path.suffix.lower() in suffixes()
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
         and not path.is_dir()
     ]  # fmt: skip
