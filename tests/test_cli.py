@@ -209,12 +209,14 @@ def test_reading_the_atlas_is_quick_and_needs_no_torch(arguments: tuple[str, ...
         "import sys; from convatlas.cli import main; status = main(sys.argv[1:]); "
         "sys.exit(status or ('torch' in sys.modules) * 3)"
     )
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, check=False)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert done.returncode == 0
-    # Seconds of processor time, which other work on the machine does not stretch; on a quiet one also of the clock.
-    assert (after.ru_utime - before.ru_utime) + (after.ru_stime - before.ru_stime) < 0.5
+    taken = []  # seconds of processor time, which other work stretches less than those of the clock
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, check=False)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert done.returncode == 0
+        taken.append((after.ru_utime - before.ru_utime) + (after.ru_stime - before.ru_stime))
+    assert min(taken) < 0.5
 
 
 def test_a_closed_pipe_is_no_error() -> None:
