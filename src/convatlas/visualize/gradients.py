@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convatlas.errors import ConvatlasError
-from convatlas.visualize.shown import Shown, unread
-from convatlas.visualize.taps import OUTPUT, Taps, evaluating, name_of, path_of
+from convatlas.visualize.shown import Shown
+from convatlas.visualize.taps import OUTPUT, Taps, evaluating, name_of, path_of, unread
 from convatlas.visualize.targets import Aim
 
 TRIES = 32

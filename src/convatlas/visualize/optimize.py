@@ -43,7 +43,7 @@ class Visualization:
 
     pictures: (N, C, H, W) float32 in [0, 1].  values: what each is worth in the end to the network as it is, at rest.
     dead: pictures of whose objective no gradient ever came through.
-    steps: how many were done.  interrupted: whether these are fewer than were asked for.
+    steps: how many were done.  interrupted: whether a KeyboardInterrupt ended it.
     """
 
     objective: str

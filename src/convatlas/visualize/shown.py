@@ -53,9 +53,3 @@ class Shown:
         if self.preprocess.order == "BGR":
             x = x.flip(1)
         return (x * (255 / self.preprocess.scale) - self.mean) / self.std
-
-
-def unread(net: nn.Module, x: Tensor, error: Exception) -> ConvatlasError:
-    """What to say where a network's forward raised ``error`` on x (N, C, H, W)."""
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return ConvatlasError(f"{name_of(net)} does not run on a picture {tuple(x.shape[1:])}: {reason}")

@@ -32,6 +32,12 @@ def name_of(net: nn.Module) -> str:
     return getattr(net, "name", "") or type(net).__name__
 
 
+def unread(net: nn.Module, x: Tensor, error: Exception) -> ConvatlasError:
+    """What to say where a network's forward raised ``error`` on x (N, C, H, W)."""
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return ConvatlasError(f"{name_of(net)} does not run on a picture {tuple(x.shape[1:])}: {reason}")
+
+
 @contextmanager
 def evaluating(net: nn.Module) -> Iterator[None]:
     """The module in evaluation mode, its parameters without gradients; afterwards as it was."""
@@ -109,10 +115,7 @@ class Taps:
             raise
         except Exception as error:  # whatever a stranger's forward does
             if stop or len(found) < len(self.layers):  # else what lies beyond the layers does not matter
-                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-                raise ConvatlasError(
-                    f"{name_of(self.net)} does not run on a picture {tuple(x.shape[1:])}: {reason}"
-                ) from error
+                raise unread(self.net, x, error) from error
         finally:
             for handle in handles:
                 handle.remove()

@@ -16,9 +16,9 @@ from convatlas.graph.model import Graph
 from convatlas.graph.source import graph_of, own_size
 from convatlas.net import ConvNet
 from convatlas.visualize.maps import Activations, by_strength, plain, prepared, scale_of
-from convatlas.visualize.shown import Shown, unread
+from convatlas.visualize.shown import Shown
 from convatlas.visualize.sights import Sight, sights
-from convatlas.visualize.taps import evaluating, name_of, path_of
+from convatlas.visualize.taps import evaluating, name_of, path_of, unread
 from convatlas.weights.preprocess import Preprocess
 
 if TYPE_CHECKING:
