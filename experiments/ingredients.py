@@ -25,7 +25,7 @@ GROUPS: dict[str, tuple[str, list[str]]] = {
     "GoogLeNet, He's initialisation": (
         "96",
         ["googlenet", *LARGE, *PLAIN, "--aux-weight", "0", "--init", "he", "--clip", "1"],
-    ),  # fmt: skip
+    ),
     "GoogLeNet, Gaussian of 0.01": ("96", ["googlenet", *LARGE, *PLAIN, "--aux-weight", "0", "--init", "gaussian"]),
     "GoogLeNet with batch norm": ("96", ["googlenet_bn", *LARGE, *NORMED, "--aux-weight", "0"]),
     "GoogLeNet with batch norm and auxiliary heads": ("96", ["googlenet_bn", *LARGE, *NORMED, "--aux-weight", "0.3"]),

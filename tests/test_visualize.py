@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -466,3 +468,61 @@ def test_the_command_line_makes_the_same_file_twice(tmp_path, capsys) -> None:  
     assert "channels 0 to 15" in capsys.readouterr().err
     assert main(["visualize", "channel", "lenet5_modern", "c3", "1", "--out", str(tmp_path / "c.txt")]) == 2
     assert "should end in .png" in capsys.readouterr().err
+
+
+WORDS = {
+    "channel": "NET c3 1,4 --steps 2",
+    "neuron": "NET c3 1 --at 2,3 --steps 2",
+    "layer": "NET c3 --steps 2",
+    "logit": "NET 3 --steps 2",
+    "probability": "NET 3 --steps 2",
+    "sheet": "NET --columns 2 --steps 2",
+    "dream": "NET PHOTO --layer c3 --octaves 2 --steps 2",
+    "invert": "NET PHOTO --layer c3 --steps 2",
+    "filters": "NET",
+    "activations": "NET PHOTO c3",
+    "journey": "NET PHOTO",
+    "attribute": "NET PHOTO",
+    "unit": "NET c3 1 --data folder:PHOTOS --steps 2",
+}
+
+
+def test_every_verb_is_tried() -> None:
+    from convatlas.cli.visualize import app
+
+    assert set(WORDS) == {name for name in app if not name.startswith("-")}
+
+
+@pytest.mark.parametrize("verb", WORDS)
+def test_every_verb_writes_what_it_says(verb: str, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    for number in range(4):
+        (photos / str(number % 2)).mkdir(parents=True, exist_ok=True)
+        photograph(64).rotate(90 * number).save(photos / str(number % 2) / f"{number}.png")
+    words = WORDS[verb].replace("PHOTOS", str(photos)).replace("PHOTO", str(photos / "0" / "0.png"))
+    ending = "html" if verb in ("journey", "unit") else "png"
+    out = tmp_path / f"out.{ending}"
+    given = ["visualize", verb, *words.replace("NET", "lenet5_modern --weights none").split(), "--out", str(out)]
+    assert main(given) == 0
+    if ending == "html":
+        assert "</html>" in out.read_text(encoding="utf-8")
+    else:
+        with Image.open(out) as made:
+            assert min(made.convert("L").size) >= 5
+            assert len(made.convert("L").getcolors()) > 10
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_an_interrupted_picture_is_told_by_the_status(as_json: bool, tmp_path: Path, monkeypatch: Any) -> None:
+    from convatlas.visualize import optimize
+
+    whole = optimize.visualize
+    monkeypatch.setattr(optimize, "visualize", lambda *a, **k: dataclasses.replace(whole(*a, **k), interrupted=True))
+    words = ["visualize", "channel", "lenet5_modern", "c3", "1", "--steps", "2", "--out", str(tmp_path / "a.png")]
+    assert main(words + ["--json"] * as_json) == 130
+
+
+def test_objectives_are_summed() -> None:
+    net, both = small(), [objectives.layer("0"), objectives.layer("3")]
+    x = torch.rand(1, 3, 32, 32)
+    assert worth(sum(both), net, x) == pytest.approx(sum(worth(one, net, x) for one in both))

@@ -219,8 +219,8 @@ def _made(network: str, objective: Any, usual: Path, how: Drawing, count: int, n
     if how.json:
         output.print_json({"objective": made.objective, "values": made.values, "dead": made.dead, "steps": made.steps,
                            "interrupted": made.interrupted, "seed": how.seed, "out": str(out)})  # fmt: skip
-        return 0
-    for number, (value, dead) in enumerate(zip(made.values, made.dead)):
-        of = f" {number + 1}" if len(made.values) > 1 else ""
-        print(f"picture{of}: " + ("dead: no gradient comes through" if dead else f"worth {value:.4g}"))
+    else:
+        for number, (value, dead) in enumerate(zip(made.values, made.dead)):
+            of = f" {number + 1}" if len(made.values) > 1 else ""
+            print(f"picture{of}: " + ("dead: no gradient comes through" if dead else f"worth {value:.4g}"))
     return stopped(made.interrupted)

@@ -23,7 +23,7 @@ from convatlas.graph.fold import folded
 from convatlas.heap import kept
 from convatlas.visualize.shown import Shown
 from convatlas.visualize.streamed import Ends, Plan, State, resumed, source, with_batch
-from convatlas.visualize.taps import OUTPUT, Taps, evaluating, path_of
+from convatlas.visualize.taps import Taps, evaluating, path_of
 from convatlas.weights.pictures import in_folder, read_picture
 from convatlas.weights.preprocess import Preprocess
 
@@ -235,28 +235,6 @@ def shape_at(net: nn.Module, layer: str, shown: Shown | None = None) -> tuple[in
         raise ConvatlasError(f"{layer or 'the output'} gives {tuple(shape)}: neither a map (C, H, W) nor a vector (C,)")
     channels, height, width = shape if len(shape) == 3 else (*shape, 1, 1)
     return channels, height, width
-
-
-def gives(net: nn.Module, shown: Shown | None = None) -> dict[str, tuple[int, ...]]:
-    """What each submodule gives for a picture, without the batch: path -> (C, H, W), (C,) …, in the order of
-    ``named_modules``.  What does not run, or gives no tensor with a batch, is not there."""
-    shown, found = shown or Shown(net), dict[str, tuple[int, ...]]()
-
-    def look(path: str) -> Callable[..., None]:
-        def hook(module: nn.Module, given: object, out: object) -> None:
-            if isinstance(out, Tensor) and out.dim():
-                found[path] = tuple(out.shape[1:])
-
-        return hook
-
-    handles = [module.register_forward_hook(look(path)) for path, module in net.named_modules() if path]
-    try:
-        with evaluating(net), torch.no_grad():
-            Taps(net, [OUTPUT], shown(_grey(shown)))
-    finally:
-        for handle in handles:
-            handle.remove()
-    return {path: found[path] for path, _ in net.named_modules() if path in found}
 
 
 def _grey(shown: Shown) -> Tensor:

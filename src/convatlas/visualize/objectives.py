@@ -35,6 +35,10 @@ class Objective:
         layers = tuple(dict.fromkeys((*self.layers, *other.layers)))
         return Objective(layers, lambda seen: self.value(seen) + other.value(seen), f"{self.title} + {other.title}")
 
+    def __radd__(self, other: int) -> Objective:
+        """``sum`` begins with 0."""
+        return self if other == 0 else NotImplemented
+
     def __mul__(self, factor: float) -> Objective:
         return Objective(self.layers, lambda seen: self.value(seen) * factor, f"{factor:g} × {self.title}")
 

@@ -102,7 +102,7 @@ def _field(net: nn.Module, aim: Aim, x: Tensor) -> Field | None:
         graph = graph_of(net, size)
         shapes = graph.shapes(size)
         if aim.layer != OUTPUT:
-            place = graph.place(path_of(net, aim.layer))
+            place = graph.place(path_of(net, aim.layer), exact=True)
         else:
             maps = [i for i, s in enumerate(shapes) if len(s) == 4 and s[2] * s[3] > 1]
             place = maps[-1]

@@ -225,7 +225,7 @@ def _sight_of(graph: Graph | None, path: str, given: Tensor) -> Sight | None:
     if graph is None:
         return None
     try:
-        shapes, place = graph.shapes(), graph.place(path)
+        shapes, place = graph.shapes(), graph.place(path, exact=True)
     except ConvatlasError:
         return None
     return sights(graph, shapes, place) if tuple(shapes[place]) == tuple(given.shape) else None
