@@ -622,6 +622,13 @@ def test_auxiliary_heads_are_trained_with_the_network(tmp_path: Path) -> None:
     first = load_file(run.folder / "best.safetensors")
     assert any(".aux." in key for key in stored)
     assert any(key.startswith("aux.") for key in first)
+    told = json.loads((run.folder / "run.json").read_text())
+    assert told["measured_peak_bytes"] == pytest.approx(told["predicted_peak_bytes"], rel=0.01)
+
+
+def test_a_picture_too_small_for_an_auxiliary_head_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConvatlasError, match=r"96 x 96 is too small: nothing is left of it at aux\.mixed6e\.pool"):
+        train("inception_v3", "digits", recipe="general", out=tmp_path, values={"size": 96, "aux_weight": 0.4})
 
 
 # ---- what a review found ----------------------------------------------------------------------------------

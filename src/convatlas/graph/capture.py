@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from convatlas.errors import CannotTrace
+from convatlas.errors import CannotTrace, InputTooSmall
 from convatlas.graph.calls import call_op
 from convatlas.graph.model import Graph, Node
 from convatlas.graph.modules import NoRule, module_op
@@ -36,19 +36,22 @@ def capture(
     batch:      matters only where the module must be recorded at one input.
     aux:        of a ConvNet, with its auxiliary heads.
 
-    Raises CannotTrace with the reason where neither way works.
+    Raises InputTooSmall, and CannotTrace with the reason where neither way works.
     """
     size = input_size or getattr(module, "input_size", None) or (3, 224, 224)
     label = name or getattr(module, "name", "") or type(module).__name__
+    whole = _WithAux(module) if aux else module
     with _evaluating(module):
         try:
-            return _symbolic(_WithAux(module) if aux else module, label, size)
+            return _symbolic(whole, label, size)
         except Exception as why_not:  # whatever a stranger's forward does under a tracer
             from convatlas.graph.record import record  # heavy, and rarely needed
 
             try:
-                return record(module, label, size, batch)
+                return record(whole, label, size, batch)
             except Exception as error:
+                if isinstance(why_not, InputTooSmall):
+                    raise why_not from None
                 reason = _reason(error)
                 raise CannotTrace(f"cannot capture the graph of {label} at input {size}: {reason}") from why_not
 

@@ -280,7 +280,7 @@ def _record(
     plan = setup.recipe
     local = batch // accelerator.num_processes // plan.accumulate
     side = plan.size or preprocess.crop
-    graph = capture(net, input_size=(len(preprocess.order), side, side))
+    graph = capture(net, input_size=(len(preprocess.order), side, side), aux=bool(net.aux))
     totals = analyze(graph, batch=max(1, local), training=OPTIMIZERS[plan.optimizer], checkpointing=plan.checkpointing,
                      dtype=plan.precision).totals  # fmt: skip
     return {

@@ -175,7 +175,7 @@ def batch_of(
     if plan.batch != "auto":
         return plan.batch
     side, share = plan.size or preprocess.crop, processes * plan.accumulate
-    graph = capture(net, input_size=(len(preprocess.order), side, side))
+    graph = capture(net, input_size=(len(preprocess.order), side, side), aux=bool(net.aux))
     most = largest_batch(graph, SPARE * free_memory(device), training=OPTIMIZERS[plan.optimizer],
                          checkpointing=plan.checkpointing, dtype=plan.precision)  # fmt: skip
     most = min(most, MOST // share, max(pictures // FEWEST, share) // share, pictures // share)
