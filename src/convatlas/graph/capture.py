@@ -65,14 +65,16 @@ def _reason(error: Exception) -> str:
 
 
 class _WithAux(nn.Module):
-    """A ConvNet whose forward runs its auxiliary heads too."""
+    """A ConvNet whose forward runs its auxiliary heads too; its parts have the paths that they have there."""
 
     def __init__(self, net: Any):
         super().__init__()
-        self.net = net
+        for name, part in net.named_children():
+            self.add_module(name, part)
+        self.checkpoints, self._run = net.checkpoints, net.with_aux
 
     def forward(self, x: torch.Tensor) -> Any:
-        return self.net.with_aux(x)
+        return self._run(x)
 
 
 @contextmanager
@@ -111,9 +113,8 @@ class _Tracer(fx.Tracer):
 
 
 def _symbolic(module: nn.Module, name: str, input_size: tuple[int, int, int]) -> Graph:
-    prefix = "net." if isinstance(module, _WithAux) else ""
     traced = _Tracer().trace(module)
-    paths = {id(p): path.removeprefix(prefix) for path, p in module.named_parameters()}
+    paths = {id(p): path for path, p in module.named_parameters()}
     nodes: list[Node] = []
     place: dict[fx.Node, int] = {}
     taken: set[str] = set()
@@ -133,7 +134,7 @@ def _symbolic(module: nn.Module, name: str, input_size: tuple[int, int, int]) ->
             op, attrs, params, path = _translate(step, module, paths)
             inputs = tuple(place[source] for source in step.all_input_nodes)
             # The same tensor may be read twice (x * x): all_input_nodes names it once, the rules need it once too.
-            node = Node(_unique(path.removeprefix(prefix) or op, taken), op, inputs, attrs, params)
+            node = Node(_unique(path or op, taken), op, inputs, attrs, params)
         place[step] = len(nodes)
         if "inplace" in node.attrs:  # whoever reads the input from now on reads what was written over it
             place[step.all_input_nodes[0]] = len(nodes)
@@ -142,7 +143,7 @@ def _symbolic(module: nn.Module, name: str, input_size: tuple[int, int, int]) ->
         raise NoRule("what is read after it was written over through a view of it")
     used = {path for node in nodes for path in node.params}
     unused = {paths[id(p)]: tuple(p.shape) for p in module.parameters() if paths[id(p)] not in used}
-    checkpoints = getattr(module.net if isinstance(module, _WithAux) else module, "checkpoints", ())
+    checkpoints = getattr(module, "checkpoints", ())
     frozen = frozenset(paths[id(p)] for p in module.parameters() if not p.requires_grad)
     graph = Graph(name, input_size, tuple(nodes), unused=unused, checkpoints=checkpoints, frozen=frozen,
                   outputs=outputs)  # fmt: skip

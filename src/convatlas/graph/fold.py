@@ -9,7 +9,7 @@ from copy import deepcopy
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from convatlas.errors import CannotTrace, ConvatlasError, InputTooSmall
+from convatlas.errors import ConvatlasError
 from convatlas.graph.capture import capture
 from convatlas.graph.model import Graph
 
@@ -27,7 +27,7 @@ def folded(net: nn.Module, *, keep: Collection[str] = (), uncap: str | None = No
         raise ConvatlasError(f"{type(net).__name__} cannot be copied: {str(error).splitlines()[0]}") from error
     try:
         graph = capture(copy)
-    except (CannotTrace, InputTooSmall):
+    except ConvatlasError:
         return copy
     modules = dict(copy.named_modules())
     alone = _alone(copy, graph)

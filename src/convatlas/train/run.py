@@ -31,7 +31,7 @@ from convatlas.train.loop import Loop
 from convatlas.train.recipe import WORDS, changed
 from convatlas.train.report import write_report
 from convatlas.train.running import PLAINLY, Running, accelerator_for
-from convatlas.train.setup import OPTIMIZERS, Setup, batch_of, build, circumstances, options_of
+from convatlas.train.setup import OPTIMIZERS, Setup, batch_of, build, circumstances, graph_of_step, options_of
 from convatlas.weights.preprocess import Preprocess
 
 
@@ -275,12 +275,10 @@ def _record(
     from dataclasses import asdict
 
     from convatlas.cost import analyze
-    from convatlas.graph.capture import capture
 
     plan = setup.recipe
     local = batch // accelerator.num_processes // plan.accumulate
-    side = plan.size or preprocess.crop
-    graph = capture(net, input_size=(len(preprocess.order), side, side), aux=bool(net.aux))
+    graph = graph_of_step(plan, net, preprocess)
     totals = analyze(graph, batch=max(1, local), training=OPTIMIZERS[plan.optimizer], checkpointing=plan.checkpointing,
                      dtype=plan.precision).totals  # fmt: skip
     return {

@@ -15,6 +15,7 @@ from convatlas import registry
 from convatlas.blocks.init import gaussian, he, initialiser, xavier
 from convatlas.data import Arrays, Data, load
 from convatlas.errors import ConvatlasError, UnknownName
+from convatlas.graph.model import Graph
 from convatlas.net import ConvNet
 from convatlas.registry import SMALL_PICTURE
 from convatlas.train.feed import NEAR
@@ -169,13 +170,12 @@ def batch_of(
     """The recipe's batch; for "auto" the largest power of two a process whose predicted peak fits the memory that is
     free, and leaves an epoch a few steps.  Raises ConvatlasError where not even one picture fits."""
     from convatlas.cost import largest_batch
-    from convatlas.graph.capture import capture
 
     plan = setup.recipe
     if plan.batch != "auto":
         return plan.batch
-    side, share = plan.size or preprocess.crop, processes * plan.accumulate
-    graph = capture(net, input_size=(len(preprocess.order), side, side), aux=bool(net.aux))
+    share = processes * plan.accumulate
+    graph = graph_of_step(plan, net, preprocess)
     most = largest_batch(graph, SPARE * free_memory(device), training=OPTIMIZERS[plan.optimizer],
                          checkpointing=plan.checkpointing, dtype=plan.precision)  # fmt: skip
     most = min(most, MOST // share, max(pictures // FEWEST, share) // share, pictures // share)
@@ -183,6 +183,14 @@ def batch_of(
         raise ConvatlasError(f"not even one picture fits: a step of {setup.network} takes more memory than is free, or "
                              f"there are fewer than {share} pictures")  # fmt: skip
     return int(share * (1 << (most.bit_length() - 1)))
+
+
+def graph_of_step(plan: Recipe, net: ConvNet, preprocess: Preprocess) -> Graph:
+    """What a training step runs: the network with its auxiliary heads, on pictures of the recipe's size."""
+    from convatlas.graph.capture import capture
+
+    side = plan.size or preprocess.crop
+    return capture(net, input_size=(len(preprocess.order), side, side), aux=bool(net.aux))
 
 
 def free_memory(device: str = "cpu", *, group: Path = Path("/sys/fs/cgroup")) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from convatlas.errors import CannotTrace, ConvatlasError, InputTooSmall
+from convatlas.errors import ConvatlasError
 from convatlas.files import write_whole
 from convatlas.graph.model import Graph
 from convatlas.graph.source import graph_of, own_size
@@ -216,7 +216,7 @@ def _graph(net: nn.Module, x: Tensor) -> Graph | None:
     try:
         channels, height, width = x.shape[1:]
         return graph_of(net, (channels, height, width))
-    except (CannotTrace, InputTooSmall):
+    except ConvatlasError:
         return None
 
 
