@@ -18,10 +18,9 @@ from PIL import Image, ImageDraw
 import convatlas
 from convatlas.visualize import filters, fullsheet, objectives, sheet, visualize
 from convatlas.visualize.finding import shape_at
-from convatlas.visualize.sheets import grid
+from convatlas.visualize.sheets import INK, WORDS, font, grid
 from convatlas.visualize.shown import Shown
 
-INK, QUIET = (43, 45, 51), (116, 119, 126)
 NEURONS, CHANNELS = 12, 24
 CLASS = 285
 """Egyptian cat."""
@@ -29,11 +28,11 @@ CLASS = 285
 
 def titled(picture: Image.Image, title: str, foot: str) -> Image.Image:
     """With a line above and one below."""
-    page = Image.new("RGB", (max(picture.width, 360) + 24, picture.height + 62), "white")
+    page = Image.new("RGB", (max(picture.width, 300) + 24, picture.height + 62), "white")
     draw = ImageDraw.Draw(page)
-    draw.text((12, 9), title, fill=INK, font_size=15)
+    draw.text((12, 9), title, fill=INK, font=font(15))
     page.paste(picture.convert("RGB"), (12, 34))
-    draw.text((12, picture.height + 41), foot, fill=QUIET, font_size=11)
+    draw.text((12, picture.height + 41), foot, fill=WORDS, font=font(11))
     return page
 
 
@@ -84,7 +83,7 @@ def main() -> None:
     row = Image.new("RGB", (5 * (side + 8) - 8, side + 20), "white")
     for place, (words, objective) in enumerate(five.items()):
         row.paste(made(objective, 1, side)[0], (place * (side + 8), 0))
-        ImageDraw.Draw(row).text((place * (side + 8), side + 4), words, fill=INK, font_size=12)
+        ImageDraw.Draw(row).text((place * (side + 8), side + 4), words, fill=INK, font=font(12))
     keep("objectives", row, "The objectives")
     rows = sheet(net, columns=6, size=96, steps=given.steps)
     fullsheet.drawn(rows, foot).save(given.out / "sheet.png", optimize=True)

@@ -326,6 +326,28 @@ def test_an_interruption_keeps_what_there_is() -> None:
     assert torch.isfinite(made.pictures).all()
 
 
+def test_an_interruption_keeps_the_best_until_then() -> None:
+    """An objective that turns against itself after 20 steps: the picture is the one before, not the last."""
+    count, pictures_at = 0, {}
+
+    def value(seen: dict[str, Tensor]) -> Tensor:
+        nonlocal count
+        count += 1
+        return seen["3"].mean((1, 2, 3)) * (1 if count <= 20 else -1)
+
+    def watch(done: int, values: list[float], pictures: Tensor) -> None:
+        pictures_at[done] = pictures
+        if done == 96:
+            raise KeyboardInterrupt
+
+    options: dict[str, Any] = dict(size=24, waking=0, robust="none")
+    made = visualize(small(), Objective(("3",), value, "it"), steps=200, watch=watch, **options)
+    plain = Objective(("3",), lambda seen: seen["3"].mean((1, 2, 3)), "it")
+    kept, last = worth(plain, small(), made.pictures), worth(plain, small(), pictures_at[96])
+    assert made.interrupted
+    assert kept > worth(plain, small(), pictures_at[16]) > last
+
+
 def test_a_value_that_is_not_finite_stops_with_the_last_good_picture() -> None:
     net = small()
     count = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,7 +31,7 @@ from convatlas.cli.picturing import (
 from convatlas.errors import ConvatlasError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 USUAL = Drawing()
 
@@ -201,6 +202,19 @@ def _class(kind: str, network: str, label: str, how: Drawing) -> int:
     return _made(network, objective, named(network, kind, label), how, 1, net)
 
 
+def _smaller(net: nn.Module, layers: Sequence[str], pictures: Tensor) -> None:
+    """Say so where the units of a layer see more than a picture (N, C, H, W) has: the rest is padding."""
+    from convatlas.visualize.sights import field_of
+
+    channels, height, width = pictures.shape[1:]
+    for layer in filter(None, layers):
+        field = field_of(net, layer, (channels, height, width))
+        if field is not None and field.moves and (field.size[0] > height or field.size[1] > width):
+            output.console(stderr=True).print(
+                f"a unit of {layer} sees {field.size[0]:g} x {field.size[1]:g} pixels, the picture has {height} x "
+                f"{width}: beyond it lies padding", style="dim", highlight=False, markup=False)  # fmt: skip
+
+
 def _made(network: str, objective: Any, usual: Path, how: Drawing, count: int, net: nn.Module | None = None) -> int:
     from convatlas.visualize.optimize import visualize
     from convatlas.visualize.sheets import grid
@@ -216,6 +230,7 @@ def _made(network: str, objective: Any, usual: Path, how: Drawing, count: int, n
             made = visualize(net, objective, count=count, size=wanted, steps=how.steps, seed=how.seed,
                              canvas=how.canvas, robust=how.robust, watch=watch)  # fmt: skip
     save(grid(made.images), out)
+    _smaller(net, objective.layers, made.pictures)
     if how.json:
         output.print_json({"objective": made.objective, "values": made.values, "dead": made.dead, "steps": made.steps,
                            "interrupted": made.interrupted, "seed": how.seed, "out": str(out)})  # fmt: skip

@@ -13,6 +13,7 @@ from convatlas.errors import ConvatlasError
 from convatlas.visualize import objectives
 from convatlas.visualize.finding import shape_at
 from convatlas.visualize.optimize import Visualization, visualize
+from convatlas.visualize.sheets import INK, WORDS, font
 from convatlas.visualize.shown import Shown
 from convatlas.visualize.travelling import stops
 
@@ -68,13 +69,13 @@ def drawn(rows: Sequence[Row], title: str) -> Image.Image:
     columns, words, top = max(map(len, cells)), 16, 34
     page = Image.new("RGB", (MARGIN + columns * (width + GAP), top + len(rows) * (height + words + GAP)), "white")
     draw = ImageDraw.Draw(page)
-    draw.text((10, 8), title, fill=(43, 45, 51), font_size=16)
+    draw.text((10, 8), title, fill=INK, font=font(16))
     for number, (row, line) in enumerate(zip(rows, cells)):
         y = top + number * (height + words + GAP)
-        draw.text((10, y + 2), row.layer, fill=(43, 45, 51), font_size=13)
-        draw.text((10, y + 20), " x ".join(map(str, row.shape)), fill=(116, 119, 126), font_size=11)
+        draw.text((10, y + 2), row.layer, fill=INK, font=font(13))
+        draw.text((10, y + 20), " x ".join(map(str, row.shape)), fill=WORDS, font=font(11))
         for column, (unit, one) in enumerate(zip(row.units, line)):
             x = MARGIN + column * (width + GAP)
             page.paste(one.convert("RGB"), (x, y))
-            draw.text((x + 1, y + height + 1), str(unit), fill=(116, 119, 126), font_size=11)
+            draw.text((x + 1, y + height + 1), str(unit), fill=WORDS, font=font(11))
     return page

@@ -10,7 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from convatlas.errors import ConvatlasError
-from convatlas.visualize.sheets import COLD, WARM, WORDS, Scale, enlarged, framed, grid, image, roomy, scale_bar, tagged
+from convatlas.visualize.sheets import (
+    COLD,
+    WARM,
+    WORDS,
+    Scale,
+    enlarged,
+    font,
+    framed,
+    grid,
+    image,
+    roomy,
+    scale_bar,
+    tagged,
+)
 from convatlas.visualize.shown import Shown
 from convatlas.visualize.taps import Taps, evaluating, name_of
 from convatlas.weights.preprocess import Preprocess
@@ -164,7 +177,7 @@ def _bars(of: Activations) -> Image.Image:
         left = place * wide
         draw.rectangle([left, min(high, end), left + wide - 2, max(high, end)], fill=(WARM if value > 0 else COLD)[3])
         if place % every == 0:
-            draw.text((left, high + down + 3), str(channel), fill=WORDS, font_size=10)
+            draw.text((left, high + down + 3), str(channel), fill=WORDS, font=font(10))
     return made
 
 
@@ -179,5 +192,5 @@ def _cells(of: Activations) -> Image.Image:
     made.paste(body, (margin, 0))
     for row in range(0, len(cells), columns):
         number = str(of.channels[row])
-        ImageDraw.Draw(made).text((0, row // columns * side + 1), number, fill=WORDS, font_size=11)
+        ImageDraw.Draw(made).text((0, row // columns * side + 1), number, fill=WORDS, font=font(11))
     return made

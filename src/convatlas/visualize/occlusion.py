@@ -12,7 +12,8 @@ from convatlas.cost.field import Field, fields
 from convatlas.errors import ConvatlasError
 from convatlas.graph.source import graph_of
 from convatlas.visualize.gradients import Watch
-from convatlas.visualize.taps import OUTPUT, Taps, path_of
+from convatlas.visualize.sights import field_of
+from convatlas.visualize.taps import OUTPUT, Taps
 from convatlas.visualize.targets import Aim
 
 PART = 4
@@ -98,14 +99,12 @@ def _chosen(axis: int, n: int, seen: Field | None) -> tuple[int, int]:
 def _field(net: nn.Module, aim: Aim, x: Tensor) -> Field | None:
     """What the units of the last map of more than one unit, or of the layer that is explained, see."""
     size = (x.shape[1], x.shape[2], x.shape[3])
+    if aim.layer != OUTPUT:
+        return field_of(net, aim.layer, size)
     try:
         graph = graph_of(net, size)
         shapes = graph.shapes(size)
-        if aim.layer != OUTPUT:
-            place = graph.place(path_of(net, aim.layer), exact=True)
-        else:
-            maps = [i for i, s in enumerate(shapes) if len(s) == 4 and s[2] * s[3] > 1]
-            place = maps[-1]
     except ConvatlasError:  # a network that cannot be traced runs all the same
         return None
-    return fields(graph, shapes)[place]
+    maps = [i for i, s in enumerate(shapes) if len(s) == 4 and s[2] * s[3] > 1]
+    return fields(graph, shapes)[maps[-1]]

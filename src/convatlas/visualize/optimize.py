@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SIZE, STEPS, RATE = 128, 256, 0.05
+SMOOTHING = 0.2
+"""What a step's value counts in the average by which the best picture so far is known."""
 PREVIEW = 16
 """A preview is shown every so many steps."""
 
@@ -90,7 +92,7 @@ def visualize(
     and deviation.  begin: pictures (count, C, H, W) in [0, 1] to begin with.
     waking: steps in which the gradient of a silent unit is led around the rectifiers; by default half of all.
     uncapped: where a layer ends in a ReLU6 count beyond the 6, at which its pictures would else stop, pale.
-    watch: is called every 16 steps, and may raise KeyboardInterrupt: what there is then is returned.
+    watch: is called every 16 steps, and may raise KeyboardInterrupt: the best until then is returned.
 
     The same seed and the same number of threads give the same picture, bit for bit.
     Raises UnknownName for a layer, canvas or schedule that does not exist, ConvatlasError for an objective that does
@@ -168,6 +170,9 @@ class _Ascent:
         self.optimizer = torch.optim.Adam(canvas.parameters(), rate, maximize=True)
         self.moved = torch.zeros(len(canvas.values), dtype=torch.bool, device=canvas.values.device)
         self.done, self.interrupted, self.silent = 0, False, False
+        self.recent: Tensor | None = None
+        self.highest = torch.full(self.moved.shape, -torch.inf, device=self.moved.device)
+        self.best = canvas.values.detach().clone()
 
     def run(self, steps: int, waking: int, watch: Watch | None) -> Visualization:
         values, good = self.canvas.values, self.canvas.values.detach().clone()
@@ -183,6 +188,7 @@ class _Ascent:
                     )
                 good.copy_(values.detach())
                 self.done = step + 1
+                self.keep_best(worth)
                 if step >= waking and not self.moved.any():
                     self.silent = True
                     break
@@ -194,7 +200,17 @@ class _Ascent:
             if not self.done:
                 raise
             self.interrupted = True
+            with torch.no_grad():
+                values.copy_(self.best)
         return self.made()
+
+    def keep_best(self, worth: Tensor) -> None:
+        """Keep each picture where it is worth most: on average over steps, since random changes move single ones."""
+        self.recent = worth if self.recent is None else self.recent.lerp(worth, SMOOTHING)
+        better = self.recent > self.highest
+        self.highest = torch.where(better, self.recent, self.highest)
+        kept = better.view(-1, *[1] * (self.best.dim() - 1))
+        self.best = torch.where(kept, self.canvas.values.detach(), self.best)
 
     def made(self) -> Visualization:
         """What there is now."""

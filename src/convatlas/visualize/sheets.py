@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from convatlas.errors import ConvatlasError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from PIL import Image
+    from PIL import Image, ImageFont
 
 GAP, PAPER, WORDS, INK = 2, 255, (116, 119, 126), (43, 45, 51)
 WARM = ("#f1f1ee", "#f0cba2", "#e38f4c", "#b4552d", "#5f2110")
@@ -41,13 +42,22 @@ def tensor(picture: Image.Image, channels: int = 3) -> Tensor:
     return torch.from_numpy(pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
 
+@cache
+def font(size: int) -> ImageFont.FreeTypeFont:
+    """matplotlib's DejaVu Sans, which knows more signs and alphabets than PIL's own font."""
+    import matplotlib
+    from PIL import ImageFont
+
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
+
+
 def labelled(text: str, size: tuple[int, int]) -> Image.Image:
     """A card (height, width) that says in words why there is no picture."""
     from PIL import Image, ImageDraw
 
     height, width = size
     card = Image.new("RGB", (width, height), (244, 244, 242))
-    ImageDraw.Draw(card).text((width / 2, height / 2), text, fill=WORDS, anchor="mm", font_size=max(9, width // 8))
+    ImageDraw.Draw(card).text((width / 2, height / 2), text, fill=WORDS, anchor="mm", font=font(max(9, width // 8)))
     return card
 
 
@@ -156,7 +166,7 @@ def tagged(picture: Image.Image, text: str) -> Image.Image:
 
     made = Image.new("RGB", (picture.width, picture.height + 12), (PAPER,) * 3)
     made.paste(picture, (0, 12))
-    ImageDraw.Draw(made).text((0, 0), text, fill=WORDS, font_size=9)
+    ImageDraw.Draw(made).text((0, 0), text, fill=WORDS, font=font(9))
     return made
 
 
@@ -166,18 +176,18 @@ def framed(body: Image.Image, title: str, note: str, bar: Image.Image, ends: Seq
 
     margin, top, below = 14, 52, 44
     probe = ImageDraw.Draw(Image.new("L", (1, 1)))
-    words = max(probe.textlength(title, font_size=16), probe.textlength(note, font_size=12), bar.width)
+    words = max(probe.textlength(title, font=font(16)), probe.textlength(note, font=font(12)), bar.width)
     sheet = Image.new("RGB", (round(max(body.width, words)) + 2 * margin, top + body.height + below), (PAPER,) * 3)
     draw = ImageDraw.Draw(sheet)
-    draw.text((margin, 9), title, fill=INK, font_size=16)
-    draw.text((margin, 31), note, fill=WORDS, font_size=12)
+    draw.text((margin, 9), title, fill=INK, font=font(16))
+    draw.text((margin, 31), note, fill=WORDS, font=font(12))
     sheet.paste(body, (margin, top))
     y = top + body.height + 12
     sheet.paste(bar, (margin, y))
     for place, text in enumerate(ends):
         share = place / (len(ends) - 1)
         anchor = "la" if place == 0 else "ra" if share == 1 else "ma"
-        draw.text((margin + share * bar.width, y + bar.height + 3), text, fill=WORDS, font_size=11, anchor=anchor)
+        draw.text((margin + share * bar.width, y + bar.height + 3), text, fill=WORDS, font=font(11), anchor=anchor)
     return sheet
 
 

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from torch import nn
+
 from convatlas.cost.boxes import box
 from convatlas.cost.field import Field, fields
+from convatlas.errors import ConvatlasError
 from convatlas.graph.model import Graph, Node
 from convatlas.graph.ops import Shape
+from convatlas.graph.source import graph_of
+from convatlas.visualize.taps import path_of
 
 Span = tuple[int, int]
 """The first pixel and the one behind the last."""
@@ -55,6 +60,17 @@ def sights(graph: Graph, shapes: Sequence[Shape], place: int) -> Sight | None:
     if None in rows or None in columns:
         return None
     return Sight(tuple(r for r in rows if r), tuple(c for c in columns if c), known)
+
+
+def field_of(net: nn.Module, layer: str, size: tuple[int, int, int]) -> Field | None:
+    """What the units of a layer see of a picture of ``size``, (C, H, W); None where it cannot be known: a network that
+    cannot be traced runs all the same."""
+    try:
+        graph = graph_of(net, size)
+        shapes = graph.shapes(size)
+        return fields(graph, shapes)[graph.place(path_of(net, layer), exact=True)]
+    except ConvatlasError:
+        return None
 
 
 def _crops(node: Node) -> bool:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from convatlas.visualize import unit_parts as parts
+from convatlas.visualize.sheets import font
 from convatlas.visualize.unit_parts import Cell
 from convatlas.visualize.units import Unit
 
@@ -56,14 +55,6 @@ def _highest(sheet: _Sheet, unit: Unit) -> None:
                "scale around grey.", 16)  # fmt: skip
 
 
-@cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """matplotlib's DejaVu Sans, which knows more signs than PIL's own font."""
-    import matplotlib
-
-    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
-
-
 class _Sheet:
     """A picture that is filled from the top, and grows; y: how far it is."""
 
@@ -84,9 +75,9 @@ class _Sheet:
         line = ""
         for word in [*words.split(), None]:
             longer = f"{line} {word}".strip()
-            if word is None or self.draw.textlength(longer, font=_font(size)) > INNER:
+            if word is None or self.draw.textlength(longer, font=font(size)) > INNER:
                 self.room(2 * size)
-                self.draw.text((MARGIN, self.y), line, colour, font=_font(size))
+                self.draw.text((MARGIN, self.y), line, colour, font=font(size))
                 self.y += round(size * 1.45)
                 line = word or ""
             else:
@@ -125,14 +116,14 @@ class _Sheet:
             words = [text for text in (cell.value, cell.title, cell.name, cell.place) if text]
             for line, text in enumerate(words):
                 size, colour = (17, INK) if text == cell.value else (14, QUIET)
-                self.draw.text((x, y + side + 5 + 21 * line), self._short(text, size, side), colour, font=_font(size))
+                self.draw.text((x, y + side + 5 + 21 * line), self._short(text, size, side), colour, font=font(size))
         self.y += side + 16 + 21 * lines
 
     def _frame(self, cell: Cell, x: int, y: int, side: int) -> None:
         self.page.paste(CARD, (x, y, x + side, y + side))
         if cell.picture is None:
             self.draw.text((x + side / 2, y + side / 2), cell.words, QUIET, anchor="mm",
-                           font=_font(min(18, max(10, side // 9))))  # fmt: skip
+                           font=font(min(18, max(10, side // 9))))  # fmt: skip
             return
         stripes = Image.new("RGB", (side, side), CARD)
         lines = ImageDraw.Draw(stripes)
@@ -151,9 +142,9 @@ class _Sheet:
             self.draw.circle((at_x, at_y), 8, outline=(255, 255, 255), width=2)
 
     def _short(self, words: str, size: int, room: int) -> str:
-        if self.draw.textlength(words, font=_font(size)) <= room:
+        if self.draw.textlength(words, font=font(size)) <= room:
             return words
-        while words and self.draw.textlength(f"{words}…", font=_font(size)) > room:
+        while words and self.draw.textlength(f"{words}…", font=font(size)) > room:
             words = words[:-1]
         return f"{words}…"
 
@@ -170,6 +161,6 @@ class _Sheet:
                 x = left + made.at(crop.example.value) * width
                 self.draw.line((x, base + 4, x, base + 14), colour, 2)
         for at, anchor in parts.labels(made):
-            self.draw.text((left + made.at(at) * width, base + 18), parts.number(at), QUIET, font=_font(15),
+            self.draw.text((left + made.at(at) * width, base + 18), parts.number(at), QUIET, font=font(15),
                            anchor={"start": "la", "middle": "ma", "end": "ra"}[anchor])  # fmt: skip
-        self.draw.text((left, base + 40), parts.about_bars(unit, made), QUIET, font=_font(15))
+        self.draw.text((left, base + 40), parts.about_bars(unit, made), QUIET, font=font(15))
