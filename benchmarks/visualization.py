@@ -5,8 +5,8 @@ units:   the picture made for each of 10 channels, taken at random from all stag
          mean on the crops, and the best crop's.
 classes: pictures made for the logits of 20 classes of EfficientNet-Lite0: what Lite1 and Lite2 take them for.
 lucent:  the same channels by torch-lucent, interleaved: seconds for equal steps at equal size, and what the channel is
-         worth on either's picture, at rest.  pip install --no-deps torch-lucent==0.1.8 kornia; two functions that
-         kornia has moved are put back where lucent looks for them.
+         worth on either's picture, at rest.  pip install --no-deps torch-lucent==0.1.8 kornia, and kornia_rs and
+         decorator; two functions that kornia has moved are put back where lucent looks for them.
 
 The photographs are those that scikit-image, scikit-learn and matplotlib bring along.
 """
@@ -203,11 +203,11 @@ def main() -> None:
     parts = parser.parse_args().parts or list(PARTS)
     if unknown := set(parts) - set(PARTS):
         parser.error(f"no part {', '.join(sorted(unknown))}")
-    found = {part: PARTS[part]() for part in parts}
-    earlier = RESULTS.read_text().split("\n\n") if RESULTS.exists() else []
-    kept = {block.partition(":")[0]: block for block in earlier if block.partition(":")[0] in PARTS}
-    blocks = kept | {part: "\n".join(lines) for part, lines in found.items()}
-    RESULTS.write_text("\n\n".join([describe(), *(blocks[part] for part in PARTS if part in blocks)]) + "\n")
+    for part in parts:
+        lines = PARTS[part]()
+        earlier = RESULTS.read_text().strip().split("\n\n") if RESULTS.exists() else []
+        blocks = {block.partition(":")[0]: block for block in earlier} | {part: "\n".join(lines)}
+        RESULTS.write_text("\n\n".join([describe(), *(blocks[part] for part in PARTS if part in blocks)]) + "\n")
 
 
 if __name__ == "__main__":

@@ -340,7 +340,7 @@ def test_an_interruption_keeps_the_best_until_then() -> None:
         if done == 96:
             raise KeyboardInterrupt
 
-    options: dict[str, Any] = dict(size=24, waking=0, robust="none")
+    options: dict[str, Any] = dict(size=24, waking=0, robust="none", preprocess=AS_IT_IS)
     made = visualize(small(), Objective(("3",), value, "it"), steps=200, watch=watch, **options)
     plain = Objective(("3",), lambda seen: seen["3"].mean((1, 2, 3)), "it")
     kept, last = worth(plain, small(), made.pictures), worth(plain, small(), pictures_at[96])

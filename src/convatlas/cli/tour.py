@@ -150,9 +150,9 @@ def train_on_digits(console: Any) -> None:
 
     name = "mnist"
     try:
-        note = data.load(name).note
+        data.load(name)
     except ConvatlasError:
-        name, note = "digits", "MNIST cannot be fetched from here; these are scikit-learn's digits."
+        name = "digits"
     console.print(f"[bold cyan]LeNet-5 learns to read {'MNIST' if name == 'mnist' else 'digits'}[/]")
     accuracies: list[float] = []
     start = time.perf_counter()
@@ -171,8 +171,8 @@ def train_on_digits(console: Any) -> None:
     tested = f"{100 * run.test['accuracy']:.2f} % of the test digits" if run.test else ""
     console.print(f"  validation accuracy by epoch  {percent(low)} [green]{curve}[/] {percent(max(accuracies))}")
     console.print(f"  {tested} in {taken:.0f} s, with reading the data and writing a report", style="dim")
-    if note:
-        console.print(f"  {note}", style="dim")
+    if name == "digits":
+        console.print("  MNIST cannot be fetched from here; these are scikit-learn's digits.", style="dim")
 
 
 def _cat() -> str | None:
