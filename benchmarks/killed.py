@@ -1,8 +1,8 @@
-"""Kill -9 at a random moment, resume, compare: python -m benchmarks.killed [--times 20] [--launcher torchrun|ray]
+"""Kill -9 at a random moment, resume, compare: python -m benchmarks.killed [--times 20] [--launcher NAME] [--workers N]
 
 A network with batch norm and dropout trains on scikit-learn's digits, once undisturbed and then again and again, each
 time killed at a random moment of its run and resumed; final weights and figures must be the undisturbed run's, bit for
-bit.  With a launcher two processes share the run, one of which is killed; the launcher starts both again.
+bit.  With a launcher two or more processes share the run, one of which is killed; the launcher starts all again.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from benchmarks.machine import describe
 
 RESULTS = Path(__file__).parent / "results"
 RUN = (
-    "mobilenet_v3_small_x1_0 --data digits --size 16 --epochs 3 --batch 64 --dropout 0.2 --save-every 7 --quiet".split()
+    "mobilenet_v3_small_x1_0 --data digits --size 16 --epochs 3 --batch 60 --dropout 0.2 --save-every 7 --quiet".split()
 )
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
 WORKERS = {"torchrun": "convatlas train .*--quiet", "ray": "ray::RayTrainWorker"}
 
 
-def command(folder: Path, launcher: str | None) -> list[str]:
-    shared = ["--launcher", launcher, "--workers", "2"] if launcher else []
+def command(folder: Path, launcher: str | None, count: int) -> list[str]:
+    shared = ["--launcher", launcher, "--workers", str(count)] if launcher else []
     return [sys.executable, "-m", "convatlas", "train", *RUN, "--out", str(folder), *shared]
 
 
@@ -64,10 +64,10 @@ def _says(pid: int, file: str, word: str) -> bool:
         return False
 
 
-def killed(folder: Path, seconds: float, launcher: str | None) -> str:
+def killed(folder: Path, seconds: float, launcher: str | None, count: int) -> str:
     """Run, kill after so many seconds of training, resume; where it was killed."""
     running = subprocess.Popen(
-        command(folder, launcher), env=ENVIRONMENT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        command(folder, launcher, count), env=ENVIRONMENT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
     )
     while not begun(folder) and running.poll() is None:
         time.sleep(0.02)
@@ -92,15 +92,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--launcher", choices=WORKERS)
+    parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     chance = random.Random(arguments.seed)
-    shared = f"two processes by {arguments.launcher}" if arguments.launcher else "one process"
+    shared = f"{arguments.workers} processes by {arguments.launcher}" if arguments.launcher else "one process"
     lines = [describe(), "", f"{' '.join(RUN)}, {shared}"]
     with tempfile.TemporaryDirectory() as scratch:
         whole = Path(scratch) / "whole"
         running = subprocess.Popen(
-            command(whole, arguments.launcher), env=ENVIRONMENT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+            command(whole, arguments.launcher, arguments.workers),
+            env=ENVIRONMENT,
+            stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
         )
         while not begun(whole):
             assert running.poll() is None, "the run cannot be started"
@@ -115,7 +119,7 @@ def main() -> None:
         for number in range(arguments.times):
             folder = Path(scratch) / f"run{number}"
             seconds = chance.uniform(0, length)
-            where = killed(folder, seconds, arguments.launcher)
+            where = killed(folder, seconds, arguments.launcher, arguments.workers)
             same = state(folder) == expected
             equal += same
             line = f"killed {seconds:5.2f} s into {length:.2f} s, at {where}: {'identical' if same else 'DIFFERENT'}"
@@ -123,7 +127,8 @@ def main() -> None:
             print(line, flush=True)
     lines.append(f"{equal} of {arguments.times} bit-identical to the undisturbed run")
     print(lines[-1])
-    name = f"killed_{arguments.launcher}.txt" if arguments.launcher else "killed.txt"
+    several = f"_{arguments.workers}" if arguments.workers > 2 else ""
+    name = f"killed_{arguments.launcher}{several}.txt" if arguments.launcher else "killed.txt"
     (RESULTS / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -21,7 +22,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
-from convatlas import facts
+from convatlas import facts, registry
 from convatlas.cli import main
 from convatlas.cli.train import _value
 from convatlas.data import Arrays, load
@@ -31,11 +32,12 @@ from convatlas.train import Running, checkpoint, evaluate, resume, train
 from convatlas.train.augment import augment, moved
 from convatlas.train.feed import Feed
 from convatlas.train.loop import RESUME_ME, NotFinite, Stopped
+from convatlas.train.memory import free_memory, graph_of_step, predicted
 from convatlas.train.mix import mixed_up
 from convatlas.train.order import Order, uniform
 from convatlas.train.rate import learning_rate, optimizer
-from convatlas.train.recipe import Recipe
-from convatlas.train.setup import Setup, build, free_memory
+from convatlas.train.recipe import Recipe, changed
+from convatlas.train.setup import Setup, build
 from convatlas.weights import Preprocess, pretrained
 
 PLAIN = Recipe(epochs=2, batch=8, learning_rate=0.1)
@@ -726,9 +728,130 @@ def test_half_an_epoch_is_written_as_one(tmp_path: Path) -> None:
 
 
 def test_memory_that_a_group_may_have_is_counted(tmp_path: Path) -> None:
-    (tmp_path / "memory.max").write_text("1000000\n")
-    (tmp_path / "memory.current").write_text("400000\n")
-    assert free_memory(group=tmp_path) == 600_000
+    """Of the process' own group and of those that it lies in; what the system keeps of files it gives back."""
+    own, job = tmp_path / "own", tmp_path / "slurm" / "job"
+    job.mkdir(parents=True)
+    own.write_text("0::/slurm/job\n")
+    (job / "memory.max").write_text("max\n")
+    (job / "memory.current").write_text("400000\n")
+    (tmp_path / "slurm" / "memory.max").write_text("1000000\n")
+    (tmp_path / "slurm" / "memory.current").write_text("700000\n")
+    (tmp_path / "slurm" / "memory.stat").write_text("anon 400000\ninactive_file 300000\n")
+    assert free_memory(groups=tmp_path, own=own) == 600_000
+
+
+def test_memory_that_an_older_group_may_have_is_counted(tmp_path: Path) -> None:
+    own, group = tmp_path / "own", tmp_path / "memory" / "job"
+    group.mkdir(parents=True)
+    own.write_text("4:memory:/job\n1:cpu:/other\n")
+    (group / "memory.limit_in_bytes").write_text("1000000\n")
+    (group / "memory.usage_in_bytes").write_text("900000\n")
+    (group / "memory.stat").write_text("cache 5\ntotal_inactive_file 100000\n")
+    assert free_memory(groups=tmp_path, own=own) == 200_000
+
+
+def test_a_steps_memory_in_mixed_precision_is_bounded() -> None:
+    net = registry.create("lenet5_modern")
+    graph = graph_of_step(PLAIN, net, Preprocess.for_input(32, 1))
+    plain, mixed = (predicted(changed(PLAIN, {"precision": kind}), graph, 8)[1] for kind in ("float32", "bfloat16"))
+    assert mixed == plain + 2 * sum(p.numel() for p in net.parameters())
+
+
+def test_a_size_for_the_test_leaves_the_training_as_it_is() -> None:
+    net = registry.create("lenet5_modern")
+    plan = changed(PLAIN, {"test_size": 48})
+    assert graph_of_step(plan, net, Preprocess.for_input(48, 1)).input_size == (1, 32, 32)
+
+
+def test_a_lock_is_not_handed_on_to_readers(tmp_path: Path) -> None:
+    """Which may outlive a run that is killed."""
+    with checkpoint.locked(tmp_path / "run"):
+        reader = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+        reader.start()
+    try:
+        script = (
+            f"from convatlas.train import checkpoint\nfrom pathlib import Path\n"
+            f"with checkpoint.locked(Path({str(tmp_path / 'run')!r})): print('held')"
+        )
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    finally:
+        reader.kill()
+    assert done.stdout == "held\n"
+
+
+def test_folders_that_are_called_like_data_sets_or_weights_are_not_taken_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("digits", "imagenet", "mnist", "flowers"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert Setup("lenet5_modern", "digits", weights="mnist").anywhere().data == "digits"
+    assert Setup("lenet5_modern", "digits", weights="mnist").anywhere().weights == "mnist"
+    assert Setup("efficientnet_lite0", "folder:flowers", weights="imagenet").anywhere().weights == "imagenet"
+    assert Setup("efficientnet_lite0", "folder:flowers").anywhere().data == f"folder:{tmp_path / 'flowers'}"
+
+
+@pytest.mark.parametrize(("values", "said"), [
+    ({"schedule": "steps"}, "needs its steps"), ({"schedule": "exponential"}, "needs every"),
+    ({"steps": [1]}, "steps is for schedule steps"), ({"eps": 1e-3}, "eps is for optimizer"),
+    ({"padding": 2}, "padding is for crop pad"), ({"warmup_from": 0.1}, "give warmup too"),
+])  # fmt: skip
+def test_a_value_that_nothing_would_use_is_refused(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConvatlasError, match=said):
+        changed(PLAIN, values)
+
+
+def test_a_mistake_is_told_once_before_torchrun_starts_anything(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "lenet5_modern", "--data", "digits", "--launcher", "torchrun", "--out", str(tmp_path / "run")]
+    assert main([*words, "--batch", "33", "--workers", "2"]) == 2
+    assert "a batch of 33 cannot be shared evenly by 2 processes" in capsys.readouterr().err
+    assert main([*words, "--freeze", "trnk"]) == 2
+    assert "did you mean 'trunk'" in capsys.readouterr().err
+
+
+def test_a_picture_of_the_test_that_cannot_be_read_stops_a_run_before_it_begins(tmp_path: Path) -> None:
+    for split in ("train", "val", "test"):
+        for name in ("a", "b"):
+            folder = tmp_path / "data" / split / name
+            folder.mkdir(parents=True)
+            for number in range(4):
+                Image.new("RGB", (40, 40), (60 * number, 0, 0)).save(folder / f"{number}.png")
+    (tmp_path / "data" / "test" / "b" / "3.png").write_bytes(b"no picture")
+    with pytest.raises(ConvatlasError, match=r"3\.png"):
+        train("lenet5_modern", f"folder:{tmp_path / 'data'}", values={"epochs": 1, "batch": 4}, out=tmp_path / "run")
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+def test_a_run_is_finished_when_its_report_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*given: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("convatlas.train.run.write_report", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train("lenet5_modern", "digits", values={"epochs": 1}, out=tmp_path / "run")
+    run = resume(tmp_path / "run")
+    assert (tmp_path / "run" / "report.html").exists()
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["split"] for row in rows].count("test") == 1
+    assert run.test is not None
+
+
+def test_the_test_pictures_choose_nothing(tmp_path: Path) -> None:
+    """With other answers to them the best weights are the same to the bit."""
+    draw = np.random.RandomState(0)
+    arrays = {"train_images": draw.randint(0, 256, (64, 32, 32), np.uint8), "train_labels": np.arange(64) % 4,
+              "val_images": draw.randint(0, 256, (32, 32, 32), np.uint8), "val_labels": np.arange(32) % 4,
+              "test_images": draw.randint(0, 256, (32, 32, 32), np.uint8)}  # fmt: skip
+    best = []
+    for turn in range(2):
+        np.savez(tmp_path / f"{turn}.npz", test_labels=(np.arange(32) + turn) % 4, **arrays)
+        train("lenet5_modern", f"npz:{tmp_path / f'{turn}.npz'}", values={"epochs": 3, "batch": 16},
+              recipe="general", out=tmp_path / str(turn))  # fmt: skip
+        best.append((tmp_path / str(turn) / "best.safetensors").read_bytes())
+    assert best[0] == best[1]
 
 
 def test_a_second_process_is_kept_out_of_a_runs_folder(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def train(
     from convatlas.cli.watching import Watching
     from convatlas.train.launch import LAUNCHERS, under_ray, under_torchrun
     from convatlas.train.loop import RESUME_ME, Stopped
-    from convatlas.train.run import begin, folder_of, refuse_a_second
+    from convatlas.train.run import begin, folder_of
     from convatlas.train.run import resume as go_on
     from convatlas.train.running import Running
     from convatlas.train.setup import Setup
@@ -129,9 +129,7 @@ def train(
     if workers is not None and launcher is None:
         raise ConvatlasError("--workers is for --launcher ray or torchrun; pictures are read by --readers processes")
     if launcher == "torchrun":
-        if setup is not None:
-            refuse_a_second(folder)
-        return under_torchrun(workers, without(sys.argv[1:], ("--launcher", "--workers")))
+        return under_torchrun(workers, setup, folder, without(sys.argv[1:], ("--launcher", "--workers")))
     steps, minutes = _saving(save_every)
     with Watching(quiet) as watch:
         running = Running(device, readers, steps, minutes, tensorboard, timeout, watch)

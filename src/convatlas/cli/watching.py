@@ -10,8 +10,8 @@ from convatlas.cli import output
 
 
 class Watching:
-    """A bar for the run with pictures a second, loss, accuracy and the time left; where there is no terminal, a line an
-    epoch.  Called with what the loop tells: ("about" | "begin" | "step" | "epoch", figures)."""
+    """A bar for the run with epoch, loss, accuracy, pictures a second and the time left; where there is no terminal, a
+    line an epoch.  Called with what the loop tells: ("about" | "begin" | "step" | "epoch", figures)."""
 
     def __init__(self, quiet: bool):
         self.quiet = quiet
@@ -47,7 +47,8 @@ class Watching:
             self.task = self.bar.add_task("training", total=f["last"], completed=f["done"], figures="")
         elif event == "step" and self.bar is not None and time.monotonic() - self.last > 0.1:
             self.last = time.monotonic()
-            text = f"loss {f['loss']:.3f}  {100 * f['accuracy']:.1f} %  {f['images_per_second']:,.0f}/s"
+            text = (f"epoch {f['epoch']:.1f} of {f['epochs']:g}  loss {f['loss']:.3f}  {100 * f['accuracy']:.1f} %  "
+                    f"{f['images_per_second']:,.0f}/s")  # fmt: skip
             self.bar.update(self.task, completed=f["step"], figures=text)
         elif event == "epoch":
             text = (f"epoch {f['epoch']:g}: validation {100 * figures['accuracy']:.2f} %, loss {figures['loss']:.4f}, "

@@ -72,6 +72,13 @@ def broken(path: Path) -> str | None:
     return None
 
 
+def refuse_broken(paths: Sequence[Path]) -> None:
+    """Raises ConvatlasError, the first picture's, where one cannot be read."""
+    for error in each(paths, broken, "reading"):
+        if error is not None:
+            raise ConvatlasError(error)
+
+
 def each(paths: Sequence[Path], look: Callable[[Path], T], title: str = "") -> list[T]:
     """``look`` at every file, in order; with a progress bar where a person waits."""
     from rich.console import Console

@@ -50,17 +50,17 @@ def save(
     wait()
     try:
         fill(beside)
-        wait()
+    except UNWRITABLE as error:
+        raise _unwritable(folder, beside, error) from error
+    wait()
+    try:
         if first:
             for file in beside.rglob("*"):
                 file.chmod(beside.stat().st_mode & (0o777 if file.is_dir() else 0o666))
                 flush(file)
             flush(beside)
     except UNWRITABLE as error:
-        shutil.rmtree(beside, ignore_errors=True)
-        said, free = str(error).splitlines()[0], size(shutil.disk_usage(folder).free)
-        raise ConvatlasError(f"the checkpoint cannot be written to {folder} ({said}; {free} are free there); the last "
-                             "one is whole") from error  # fmt: skip
+        raise _unwritable(folder, beside, error) from error
     if first:
         if missing := [name for name in wanted if not (beside / name).exists()]:
             shutil.rmtree(beside, ignore_errors=True)
@@ -81,13 +81,21 @@ def save(
     return place
 
 
+def _unwritable(folder: Path, beside: Path, error: Exception) -> ConvatlasError:
+    """What to say of a checkpoint that cannot be written; what there is of it is removed."""
+    shutil.rmtree(beside, ignore_errors=True)
+    said, free = str(error).splitlines()[0], size(shutil.disk_usage(folder).free)
+    return ConvatlasError(f"the checkpoint cannot be written to {folder} ({said}; {free} are free there); the last one "
+                          "is whole")  # fmt: skip
+
+
 CODELESS: list[Any] = [np.zeros(0).__reduce__()[0], np.ndarray, np.dtype, type(np.dtype("uint32"))]
 """What a checkpoint holds beside tensors and Python's own values: numpy's state of chance."""
 
 
 @contextmanager
 def locked(run: Path) -> Iterator[None]:
-    """Make the run's folder, and hold it for this process alone.
+    """Make the run's folder, and hold it for this process alone, not for those that it starts.
 
     Raises ConvatlasError where it cannot be made, or where another process holds it.  The system lets go of it when the
     process ends, however it does; where it knows no such locks, nothing is held.
@@ -101,8 +109,8 @@ def locked(run: Path) -> Iterator[None]:
         try:
             import fcntl
 
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
             raise ConvatlasError(f"another process is training in {run}") from None
         except (ImportError, OSError):
             pass

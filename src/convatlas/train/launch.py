@@ -13,12 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from convatlas.errors import ConvatlasError
+from convatlas.registry import record_of_run
 from convatlas.train.loop import RESUME_ME
+from convatlas.train.order import Order
 from convatlas.train.run import Run, begin, finished, is_of, refuse_a_second, resume
 from convatlas.train.running import Running
-from convatlas.train.setup import Setup
+from convatlas.train.setup import Setup, build
 
 LAUNCHERS = ("torchrun", "ray")
+SHUTDOWN = "300"
+"""Seconds that processes which were asked to stop have to save what they have."""
 RESTARTS = 3
 """So many times the processes are started again, from the last checkpoint, when one of them has died."""
 
@@ -32,12 +36,33 @@ def processes(wanted: int | None) -> int:
     return wanted or torch.cuda.device_count() or 2
 
 
-def under_torchrun(workers: int | None, words: Sequence[str]) -> int:
-    """The command line ``words`` by several processes of this machine; torchrun's exit status, or RESUME_ME where the
-    run was asked to stop: torchrun hands SIGTERM and SIGINT on to them."""
+def _tried(setup: Setup, folder: Path, share: int) -> Setup:
+    """The request, when it is known to fit: what does not would be told by every process, again and again.
+
+    Raises whatever a run raises before it is begun.
+    """
+    refuse_a_second(folder)
+    setup = setup.anywhere()
+    data = setup.open()
+    build(setup, data)
+    if setup.recipe.batch != "auto":
+        Order(len(data.train), int(setup.recipe.batch), world=share)
+    return setup
+
+
+def under_torchrun(workers: int | None, setup: Setup | None, folder: Path, words: Sequence[str]) -> int:
+    """The command line ``words``, whose request is ``setup`` (None: to resume the run in the folder), by several
+    processes of this machine; torchrun's exit status, or RESUME_ME where the run was asked to stop and can be resumed:
+    torchrun hands SIGTERM and SIGINT on to them.
+
+    Raises ConvatlasError where the request does not fit.
+    """
+    if setup is not None:
+        _tried(setup, folder, processes(workers))
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--max-restarts", str(RESTARTS)]
     command = [*launcher, "--nproc-per-node", str(processes(workers)), "-m", "convatlas", *words]
-    environment = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes(workers))), **os.environ}
+    threads = str(max(1, (os.cpu_count() or 1) // processes(workers)))
+    environment = {"OMP_NUM_THREADS": threads, "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": SHUTDOWN, **os.environ}
     running = subprocess.Popen(command, env=environment)
     asked: list[int] = []
 
@@ -51,7 +76,8 @@ def under_torchrun(workers: int | None, words: Sequence[str]) -> int:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    return RESUME_ME if asked and status else status
+    stopped = (record_of_run(folder) or {}).get("state") == "stopped"
+    return RESUME_ME if asked and stopped else status
 
 
 def under_ray(
@@ -70,8 +96,7 @@ def under_ray(
 
     folder = folder.absolute()
     if setup is not None:
-        refuse_a_second(folder)
-        setup = setup.anywhere()
+        setup = _tried(setup, folder, processes(workers))
     gpu = running.device != "cpu" and torch.cuda.is_available()
     spoken = replace(running, watch=None)  # a progress bar does not travel
     trainer = TorchTrainer(

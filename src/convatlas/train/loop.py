@@ -35,8 +35,9 @@ from convatlas.train.watermark import Watermark
 RESUME_ME = 75
 """Exit status of a run that was asked to stop and can be resumed: EX_TEMPFAIL of sysexits.h."""
 
-TOGETHER = 20
-"""Steps whose figures several processes, or a GPU, gather at once."""
+TOGETHER, PATIENCE = 20, 1.0
+"""So many steps' figures several processes, or a GPU, gather at once, and at most those of so many seconds: a request
+to stop is heard no later."""
 
 TEST_BATCH = 250
 """Pictures at once in a test at most; no more than a training step has, whose memory is known to be there."""
@@ -87,6 +88,15 @@ def _rank(figures: dict[str, float]) -> tuple[float, float]:
     return figures["accuracy"], -figures["loss"]
 
 
+def _is_restored(chance: dict[str, Any]) -> bool:
+    """Whether torch's state of chance is what was saved: Accelerate only logs that it could not put it back."""
+    same = torch.equal(torch.get_rng_state(), chance["torch_manual_seed"])
+    if torch.cuda.is_available() and (saved := chance.get("torch_cuda_manual_seed")) is not None:
+        there = torch.cuda.get_rng_state_all()
+        same = same and len(there) == len(saved) and all(map(torch.equal, there, saved))
+    return same
+
+
 def _frozen(net: nn.Module) -> list[nn.Module]:
     """The outermost modules of which nothing is trained: their batch norm and dropout stay as in a test."""
     own = list(net.parameters())
@@ -133,7 +143,10 @@ class Loop:
         # Of parameters and of batch norm's running statistics.
         self.averaged = [t for t in net.state_dict().values() if t.is_floating_point()] if recipe.ema else []
         self.state.average = [t.clone() for t in self.averaged]
-        self.every = 1 if accelerator.device.type == "cpu" and self.order.world == 1 else TOGETHER
+        self.together = accelerator.device.type != "cpu" or self.order.world > 1
+        self.every, self.gathered = 1, time.monotonic()
+        self.grouped = self.order.world == 1
+        """Whether the processes' gradients are summed in the groups that last."""
         self.pending: list[tuple[int, float, Tensor]] = []
         """Step, learning rate, and (loss, accuracy) of what is not yet written down."""
         self.asked: int | None = None
@@ -164,17 +177,16 @@ class Loop:
             raise ConvatlasError(f"the checkpoint {found} is damaged: {str(error).splitlines()[0]}") from error
         # Accelerate loads it on the CPU.
         self.state.average = [own.to(t.device) for own, t in zip(self.state.average, self.averaged)]
-        chance = torch.load(found / f"random_states_{self.accelerator.process_index}.pkl", weights_only=False)
-        # Accelerate only logs that it could not.
-        if not torch.equal(torch.get_rng_state(), chance["torch_manual_seed"]):
+        chance = found / f"random_states_{self.accelerator.process_index}.pkl"
+        if not chance.exists() or not _is_restored(torch.load(chance, weights_only=False)):
             raise ConvatlasError(f"the state of chance could not be restored from {found}")
         return True
 
     def run(self, log: Log) -> None:
         """From where the state is to the last step."""
         self.log = log
-        with self._listening():
-            self.watch("begin", {"done": self.done, "last": self.last})
+        with self.listening():
+            self.watch("begin", {"done": self.done, "last": self.last, "epochs": self.recipe.epochs})
             if self.done == 0:
                 self.save()
             while self.state.validated < self.last:
@@ -197,14 +209,14 @@ class Loop:
 
     def _epoch(self) -> None:
         epoch, steps = self.state.epoch, self.order.steps
-        self.net.train()
-        for module in self.frozen:
-            module.eval()
+        self._train()
         start = time.perf_counter()
         for pictures, labels in self.feed.training(self.data.train, self.order, epoch, self.state.step):
             if self.peak is None and self.accelerator.is_main_process:
                 self.peak = self._rehearsed(pictures, labels)
                 start = time.perf_counter()
+            if not self.grouped:
+                self._group(pictures, labels)
             self._step(pictures, labels)
             self.state.step += 1
             self.state.pictures += self.batch
@@ -221,6 +233,23 @@ class Loop:
         self._gather()
         if self.state.step == steps:
             self.state.epoch, self.state.step = epoch + 1, 0
+
+    def _group(self, pictures: Tensor, labels: Tensor) -> None:
+        """One backward pass for nothing, in every process: torch chooses in the first one which gradients it sums
+        together from then on, and a run that is resumed is to sum them from its first step as if it had gone on."""
+        self.net.eval()  # draws no chance, and moves no statistics
+        part = pictures.chunk(self.recipe.accumulate)[0].contiguous(memory_format=self.format)
+        loss, _ = self._loss(self.net, part, labels[: len(part)])
+        self._backward(loss)
+        self.plain_optimizer.zero_grad()
+        self._train()
+        self.grouped = True
+
+    def _train(self) -> None:
+        """In training, but for what is frozen."""
+        self.net.train()
+        for module in self.frozen:
+            module.eval()
 
     def _rehearsed(self, pictures: Tensor, labels: Tensor) -> int:
         """Most bytes of tensors in the second step of a copy of the network: to count them takes another way through
@@ -300,11 +329,15 @@ class Loop:
         due: float = self.save_minutes is not None and time.monotonic() - self.saved > 60 * self.save_minutes
         stop: float = self.asked is not None
         stacked = torch.stack([figures for _, _, figures in self.pending])
+        now = time.monotonic()
+        seconds, self.gathered = (now - self.gathered) / len(self.pending), now
         if self.order.world > 1:
-            asked = torch.tensor([[stop, due]], dtype=stacked.dtype, device=stacked.device)
-            *rows, (stop, due) = self.accelerator.reduce(torch.cat([stacked, asked]), "mean").tolist()
+            asked = torch.tensor([[stop, due], [seconds, 0]], dtype=stacked.dtype, device=stacked.device)
+            *rows, (stop, due), (seconds, _) = self.accelerator.reduce(torch.cat([stacked, asked]), "mean").tolist()
         else:
             rows = stacked.tolist()
+        if self.together:
+            self.every = max(1, min(TOGETHER, int(PATIENCE / seconds)))
         for (step, rate, _), (loss, accuracy) in zip(self.pending, rows):
             self.log.write("train", round(step / self.order.steps, 6), step,
                            loss=loss, accuracy=accuracy, learning_rate=rate)  # fmt: skip
@@ -314,7 +347,16 @@ class Loop:
                 raise self._not_finite(f"the loss is {loss} at {at}")
         self.pending = []
         speed = self.state.pictures / self.state.seconds if self.state.seconds else 0.0
-        self.watch("step", {"step": self.done, "loss": loss, "accuracy": accuracy, "images_per_second": speed})
+        self.watch(
+            "step",
+            {
+                "step": self.done,
+                "epoch": self.done / self.order.steps,
+                "loss": loss,
+                "accuracy": accuracy,
+                "images_per_second": speed,
+            },
+        )
         if stop or (due and self.state.step < self.order.steps):  # at an epoch's end one is saved anyhow
             self.save()
         if stop:
@@ -388,7 +430,7 @@ class Loop:
     # ---- being asked to stop ----------------------------------------------------------------------------
 
     @contextmanager
-    def _listening(self) -> Iterator[None]:
+    def listening(self) -> Iterator[None]:
         """SIGTERM and SIGINT ask for a checkpoint at the next step; a second SIGINT does not wait."""
 
         def ask(number: int, frame: Any) -> None:

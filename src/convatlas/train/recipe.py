@@ -116,6 +116,14 @@ class Recipe(BaseModel):
     sources: dict[str, str] = {}
 
     @model_validator(mode="after")
+    def _falls(self) -> Self:
+        if self.schedule == "steps" and not self.steps:
+            raise PydanticCustomError("steps", "the schedule steps needs its steps: the epochs at which the rate falls")
+        if self.schedule == "exponential" and self.every is None:
+            raise PydanticCustomError("every", "the schedule exponential needs every: after how many epochs it falls")
+        return self
+
+    @model_validator(mode="after")
     def _nesterov_has_momentum(self) -> Self:
         if self.optimizer == "nesterov" and not self.momentum:
             raise PydanticCustomError("nesterov", "nesterov needs a momentum above 0")
@@ -124,6 +132,20 @@ class Recipe(BaseModel):
 
 WORDS = frozenset({"title", "note", "sources"})
 """What a recipe says of itself; all else decides a run."""
+
+
+USES: dict[str, tuple[str, frozenset[Any]]] = {
+    "steps": ("schedule", frozenset({"steps"})),
+    "every": ("schedule", frozenset({"exponential"})),
+    "factor": ("schedule", frozenset({"steps", "exponential"})),
+    "final": ("schedule", frozenset({"cosine", "linear", "one_cycle"})),
+    "decay": ("optimizer", frozenset({"rmsprop", "rmsprop_tf"})),
+    "eps": ("optimizer", frozenset({"adam", "adamw", "rmsprop", "rmsprop_tf", "lamb"})),
+    "padding": ("crop", frozenset({"pad"})),
+    "scale": ("crop", frozenset({"resized"})),
+    "ratio": ("crop", frozenset({"resized"})),
+}
+"""What is used only where another value is one of these."""
 
 
 def recipe(network: str, kind: str = "modern", data: str | None = None) -> Recipe:
@@ -174,13 +196,21 @@ def table_of(file: str, table: str) -> dict[str, Any]:
 def changed(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     """The recipe with some values changed.
 
-    Raises UnknownName for one it does not have (did you mean …?), ConvatlasError for a value that does not fit.
+    Raises UnknownName for one it does not have (did you mean …?), ConvatlasError for a value that does not fit, or that
+    nothing would use.
     """
     for name in values:
         if name not in Recipe.model_fields:
             raise UnknownName("recipe value", name, Recipe.model_fields)
     sources = {**recipe.sources, **dict.fromkeys(values, "given")}
-    return _read({**recipe.model_dump(exclude_unset=True), **values, "sources": sources}, "recipe")
+    made = _read({**recipe.model_dump(exclude_unset=True), **values, "sources": sources}, "recipe")
+    for name in values:
+        by, kinds = USES.get(name, ("", frozenset()))
+        if by and getattr(made, by) not in kinds:
+            raise ConvatlasError(f"{name} is for {by} {' or '.join(sorted(kinds))}; here it is {getattr(made, by)}")
+    if "warmup_from" in values and not made.warmup:
+        raise ConvatlasError("warmup_from is for a warm-up, and here there is none; give warmup too")
+    return made
 
 
 def _read(entry: Mapping[str, Any], where: str) -> Recipe:

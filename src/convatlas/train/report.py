@@ -138,6 +138,7 @@ def _notices(told: dict[str, Any], seen: Course, tested: Answers | None) -> Iter
 def _cost(told: dict[str, Any]) -> str:
     seconds, total = told.get("seconds"), told.get("training_macs")
     predicted, measured = told.get("predicted_peak_bytes"), told.get("measured_peak_bytes")
+    mixed = (told.get("recipe") or {}).get("precision", "float32") != "float32"
     per_second = total / seconds if total and seconds else None
     ratio = measured / predicted if measured and predicted else None
     facts: list[tuple[str, Any, Callable[[Any], str]]] = [
@@ -146,7 +147,7 @@ def _cost(told: dict[str, Any]) -> str:
         ("MACs of the training", total, short),
         ("MACs a second", per_second, short),
         ("MACs a picture, forward", told.get("macs_per_picture"), short),
-        ("peak memory, predicted", predicted, size),
+        (f"peak memory, {'at most' if mixed else 'predicted'}", predicted, size),
         ("peak memory, measured", measured, size),
         ("measured / predicted", ratio, lambda value: f"{value:.3f}"),
         ("peak of the whole process", told.get("process_peak_bytes"), size),

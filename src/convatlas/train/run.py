@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, set_seed
 
 from convatlas import heap
-from convatlas.data import Data
+from convatlas.data import Data, Files, reading
 from convatlas.errors import ConvatlasError
 from convatlas.files import write_whole
 from convatlas.net import ConvNet
@@ -28,11 +29,18 @@ from convatlas.train.evaluation import scores
 from convatlas.train.feed import Feed
 from convatlas.train.log import METRICS, Log
 from convatlas.train.loop import Loop
+from convatlas.train.memory import batch_of, graph_of_step, predicted
 from convatlas.train.recipe import WORDS, changed
 from convatlas.train.report import write_report
 from convatlas.train.running import PLAINLY, Running, accelerator_for
-from convatlas.train.setup import OPTIMIZERS, Setup, batch_of, build, circumstances, graph_of_step, options_of
+from convatlas.train.setup import Setup, build, circumstances, options_of
 from convatlas.weights.preprocess import Preprocess
+
+RESTARTS = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")
+"""Where torchrun and SLURM say how often they have started this again."""
+
+MAXRSS = 1 if sys.platform == "darwin" else 1024
+"""Bytes that the system counts a process' memory in."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +91,8 @@ def folder_of(setup: Setup, out: str | Path | None) -> Path:
 def begin(setup: Setup, folder: Path, running: Running = PLAINLY) -> Run:
     """``train``, of a request."""
     precision = setup.recipe.precision
-    if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0" and is_of(setup, folder):
-        # A worker died, and torchrun starts all of them again with the command that began the run.
+    if any(os.environ.get(count, "0") != "0" for count in RESTARTS) and is_of(setup, folder):
+        # Torchrun starts all processes again, and SLURM the job, with the command that began the run.
         return resume(folder, running=running)
     setup = setup.anywhere()
     accelerator = accelerator_for(precision, running)
@@ -178,10 +186,14 @@ def _alone(
 ) -> Run:
     net, preprocess = build(setup, data)
     plan, first = setup.recipe, accelerator.is_main_process
+    if first and before is None and setup.bad_images == "stop":
+        for split in (data.validation, data.test):  # a broken one would show after an epoch, or after the last
+            if isinstance(split, Files):
+                reading.refuse_broken(split.paths)
     if before is not None:
         batch = int(before["batch"])
     else:
-        chosen = batch_of(setup, net, preprocess, len(data.train), accelerator.num_processes,
+        chosen = batch_of(plan, net, preprocess, len(data.train), accelerator.num_processes,
                           str(accelerator.device)) if first else 0  # fmt: skip
         (batch,) = broadcast_object_list([chosen])
     record = _record(setup, data, net, preprocess, batch, accelerator) if first else {}
@@ -224,13 +236,16 @@ def _alone(
             write_report(folder)
     test = None
     if first and data.test is not None:
-        test = _test(loop, data, folder, log)
+        with loop.listening():
+            test = _test(loop, data, folder, log)
     log.close()
     if first:
-        checkpoint.write_json(folder / RUN, {**record, "test": test, "state": "finished"})
+        record["test"] = test
+        checkpoint.write_json(folder / RUN, record)
         shown = data.test
         write_curves(folder)
         write_report(folder, shown.picture if shown else None, shown.names if shown else None)
+        checkpoint.write_json(folder / RUN, {**record, "state": "finished"})
     accelerator.wait_for_everyone()
     return Run(folder, loop.state.best, test)
 
@@ -242,7 +257,7 @@ def _cost(loop: Loop, record: Mapping[str, Any]) -> dict[str, Any]:
         "best": state.best,
         "seconds": state.seconds,
         "images_per_second": state.pictures / state.seconds if state.seconds else None,
-        "process_peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "process_peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS,
         "training_macs": record["macs_per_picture"] * 3 * state.pictures,
     }
 
@@ -274,13 +289,9 @@ def _record(
     """What is stored with a run."""
     from dataclasses import asdict
 
-    from convatlas.cost import analyze
-
     plan = setup.recipe
     local = batch // accelerator.num_processes // plan.accumulate
-    graph = graph_of_step(plan, net, preprocess)
-    totals = analyze(graph, batch=max(1, local), training=OPTIMIZERS[plan.optimizer], checkpointing=plan.checkpointing,
-                     dtype=plan.precision).totals  # fmt: skip
+    report, peak = predicted(plan, graph_of_step(plan, net, preprocess), max(1, local))
     return {
         "network": setup.network,
         "name": net.name,
@@ -299,8 +310,8 @@ def _record(
         "world": accelerator.num_processes,
         "device": str(accelerator.device),
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "macs_per_picture": totals["macs"] // max(1, local),
-        "predicted_peak_bytes": totals["peak_training_bytes"],
+        "macs_per_picture": report.totals["macs"] // max(1, local),
+        "predicted_peak_bytes": peak,
         **circumstances(),
     }  # fmt: skip
 

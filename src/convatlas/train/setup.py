@@ -15,28 +15,15 @@ from convatlas import registry
 from convatlas.blocks.init import gaussian, he, initialiser, xavier
 from convatlas.data import Arrays, Data, load
 from convatlas.errors import ConvatlasError, UnknownName
-from convatlas.graph.model import Graph
 from convatlas.net import ConvNet
 from convatlas.registry import SMALL_PICTURE
 from convatlas.train.feed import NEAR
 from convatlas.train.recipe import Recipe, changed, recipe
 from convatlas.weights.preprocess import Preprocess
-
-OPTIMIZERS = {"sgd": "momentum", "nesterov": "momentum", "adam": "adam", "adamw": "adam", "lamb": "adam",
-              "rmsprop": "rmsprop_momentum", "rmsprop_tf": "rmsprop_momentum"}  # fmt: skip
-"""Whose memory a recipe's optimizer takes, among those of the cost passes."""
-
-MOST = 4096
-"""No batch that is chosen by itself is larger."""
-
-FEWEST = 20
-"""Steps an epoch that such a batch leaves."""
+from convatlas.weights.source import find
 
 FILLS = {"he": he("fan_out"), "glorot": xavier, "gaussian": gaussian(0.01)}
 """What a recipe's ``init`` stands for."""
-
-SPARE = 0.75
-"""Part of the free memory that a batch chosen by itself may take."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +51,11 @@ class Setup:
 
     def anywhere(self) -> Setup:
         """With whole paths in place of relative ones, so that it can be resumed from any folder."""
-        return replace(self, data=_whole(self.data), weights=self.weights and _whole(self.weights))
+        kind, colon, where = self.data.partition(":")
+        weights = self.weights
+        if weights is not None and find(self.network, weights).kind == "file":
+            weights = _whole(weights)
+        return replace(self, data=f"{kind}:{_whole(where)}" if colon else kind, weights=weights)
 
     @property
     def data_name(self) -> str:
@@ -87,11 +78,9 @@ class Setup:
         return load(self.data, seed=self.seed, holdout=self.holdout, bad_images=self.bad_images)
 
 
-def _whole(name: str) -> str:
-    """A path, alone or after folder:, imagenet: or npz:, from the root; whatever names no file as it is."""
-    kind, colon, where = name.rpartition(":")
-    path = Path(where).expanduser()
-    return f"{kind}{colon}{path.absolute()}" if path.exists() and where else name
+def _whole(where: str) -> str:
+    """A path from the root."""
+    return str(Path(where).expanduser().absolute())
 
 
 def options_of(setup: Setup, data: Data) -> dict[str, Any]:
@@ -162,54 +151,6 @@ def fitting(preprocess: Preprocess, data: Data, plan: Recipe, own: int, fresh: b
     if fresh or len(preprocess.mean) != data.channels:
         made = replace(made, mean=data.mean, std=data.std, scale=255.0, order="L" if data.channels == 1 else "RGB")
     return made
-
-
-def batch_of(
-    setup: Setup, net: ConvNet, preprocess: Preprocess, pictures: int, processes: int, device: str = "cpu"
-) -> int:
-    """The recipe's batch; for "auto" the largest power of two a process whose predicted peak fits the memory that is
-    free, and leaves an epoch a few steps.  Raises ConvatlasError where not even one picture fits."""
-    from convatlas.cost import largest_batch
-
-    plan = setup.recipe
-    if plan.batch != "auto":
-        return plan.batch
-    share = processes * plan.accumulate
-    graph = graph_of_step(plan, net, preprocess)
-    most = largest_batch(graph, SPARE * free_memory(device), training=OPTIMIZERS[plan.optimizer],
-                         checkpointing=plan.checkpointing, dtype=plan.precision)  # fmt: skip
-    most = min(most, MOST // share, max(pictures // FEWEST, share) // share, pictures // share)
-    if most < 1:
-        raise ConvatlasError(f"not even one picture fits: a step of {setup.network} takes more memory than is free, or "
-                             f"there are fewer than {share} pictures")  # fmt: skip
-    return int(share * (1 << (most.bit_length() - 1)))
-
-
-def graph_of_step(plan: Recipe, net: ConvNet, preprocess: Preprocess) -> Graph:
-    """What a training step runs: the network with its auxiliary heads, on pictures of the recipe's size."""
-    from convatlas.graph.capture import capture
-
-    side = plan.size or preprocess.crop
-    return capture(net, input_size=(len(preprocess.order), side, side), aux=bool(net.aux))
-
-
-def free_memory(device: str = "cpu", *, group: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes free for this process: of its GPU, or its share of the machine's and of what its group may have.
-
-    group: where the control group of this process is to be seen.
-    """
-    import torch
-
-    if device.startswith("cuda"):
-        return int(torch.cuda.mem_get_info(device)[0])
-    free, info = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2, Path("/proc/meminfo")
-    if info.exists():
-        lines = dict(line.split(":", 1) for line in info.read_text().splitlines())
-        free = int(lines["MemAvailable"].split()[0]) * 1024
-    limit, used = group / "memory.max", group / "memory.current"
-    if limit.exists() and used.exists() and limit.read_text().strip() != "max":
-        free = min(free, int(limit.read_text()) - int(used.read_text()))
-    return max(0, free) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def circumstances() -> dict[str, Any]:
