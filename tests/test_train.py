@@ -29,9 +29,10 @@ from convatlas.data import Arrays, load
 from convatlas.errors import ConvatlasError
 from convatlas.files import write_whole
 from convatlas.train import Running, checkpoint, evaluate, resume, train
+from convatlas.train.asked import RESUME_ME, Stopped
 from convatlas.train.augment import augment, moved
 from convatlas.train.feed import Feed
-from convatlas.train.loop import RESUME_ME, NotFinite, Stopped
+from convatlas.train.loop import NotFinite
 from convatlas.train.memory import free_memory, graph_of_step, predicted
 from convatlas.train.mix import mixed_up
 from convatlas.train.order import Order, uniform

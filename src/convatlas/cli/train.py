@@ -98,8 +98,8 @@ def train(
         Any value of the recipe, and the network's --attention and --width: --epochs 5 --learning-rate 0.01.
     """
     from convatlas.cli.watching import Watching
+    from convatlas.train.asked import RESUME_ME, Stopped
     from convatlas.train.launch import LAUNCHERS, under_ray, under_torchrun
-    from convatlas.train.loop import RESUME_ME, Stopped
     from convatlas.train.run import begin, folder_of
     from convatlas.train.run import resume as go_on
     from convatlas.train.running import Running

@@ -14,7 +14,7 @@ from typing import Any
 
 from convatlas.errors import ConvatlasError
 from convatlas.registry import record_of_run
-from convatlas.train.loop import RESUME_ME
+from convatlas.train.asked import RESUME_ME
 from convatlas.train.order import Order
 from convatlas.train.run import Run, begin, finished, is_of, refuse_a_second, resume
 from convatlas.train.running import Running

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 from safetensors import SafetensorError
 from torch import Tensor, nn
@@ -23,6 +20,7 @@ from convatlas.errors import ConvatlasError
 from convatlas.files import write_whole
 from convatlas.net import ConvNet
 from convatlas.train import checkpoint
+from convatlas.train.asked import Asked, Stopped
 from convatlas.train.evaluation import scores
 from convatlas.train.feed import Feed
 from convatlas.train.log import Log
@@ -30,10 +28,7 @@ from convatlas.train.mix import mixed_up
 from convatlas.train.order import Order
 from convatlas.train.rate import learning_rate, optimizer
 from convatlas.train.recipe import Recipe
-from convatlas.train.watermark import Watermark
-
-RESUME_ME = 75
-"""Exit status of a run that was asked to stop and can be resumed: EX_TEMPFAIL of sysexits.h."""
+from convatlas.train.step import Answering, loss_of, rehearsed
 
 TOGETHER, PATIENCE = 20, 1.0
 """So many steps' figures several processes, or a GPU, gather at once, and at most those of so many seconds: a request
@@ -41,10 +36,6 @@ to stop is heard no later."""
 
 TEST_BATCH = 250
 """Pictures at once in a test at most; no more than a training step has, whose memory is known to be there."""
-
-
-class Stopped(Exception):
-    """The run was asked to stop (SIGTERM, SIGINT) and has saved a checkpoint."""
 
 
 class NotFinite(ConvatlasError):
@@ -69,18 +60,6 @@ class State:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-
-
-class _Answers(nn.Module):
-    """What is trained: a network that gives its logits and those of its auxiliary heads, so that several processes see
-    the gradients of both."""
-
-    def __init__(self, net: ConvNet, recipe: Recipe):
-        super().__init__()
-        self.net, self.with_aux = net, bool(net.aux) and recipe.aux_weight > 0
-
-    def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        return self.net.with_aux(x) if self.with_aux else (self.net(x), {})
 
 
 def _rank(figures: dict[str, float]) -> tuple[float, float]:
@@ -135,7 +114,7 @@ class Loop:
         net.checkpointing = recipe.checkpointing
         self.frozen = _frozen(net)
         self.plain_optimizer = optimizer(recipe, net)
-        self.net, self.optimizer = accelerator.prepare(_Answers(net, recipe), self.plain_optimizer)
+        self.net, self.optimizer = accelerator.prepare(Answering(net, recipe), self.plain_optimizer)
         self.feed = feed(accelerator.device)
         self.order = Order(len(data.train), batch, seed, accelerator.process_index, accelerator.num_processes)
         self.state = State()
@@ -149,7 +128,7 @@ class Loop:
         """Whether the processes' gradients are summed in the groups that last."""
         self.pending: list[tuple[int, float, Tensor]] = []
         """Step, learning rate, and (loss, accuracy) of what is not yet written down."""
-        self.asked: int | None = None
+        self.asked = Asked()
         self.peak: int | None = None
         """Most bytes of the tensors of a step."""
 
@@ -185,7 +164,7 @@ class Loop:
     def run(self, log: Log) -> None:
         """From where the state is to the last step."""
         self.log = log
-        with self.listening():
+        with self.asked.listening():
             self.watch("begin", {"done": self.done, "last": self.last, "epochs": self.recipe.epochs})
             if self.done == 0:
                 self.save()
@@ -213,7 +192,7 @@ class Loop:
         start = time.perf_counter()
         for pictures, labels in self.feed.training(self.data.train, self.order, epoch, self.state.step):
             if self.peak is None and self.accelerator.is_main_process:
-                self.peak = self._rehearsed(pictures, labels)
+                self.peak = rehearsed(self.plain, self.recipe, pictures, labels, self.accelerator.autocast)
                 start = time.perf_counter()
             if not self.grouped:
                 self._group(pictures, labels)
@@ -239,7 +218,7 @@ class Loop:
         together from then on, and a run that is resumed is to sum them from its first step as if it had gone on."""
         self.net.eval()  # draws no chance, and moves no statistics
         part = pictures.chunk(self.recipe.accumulate)[0].contiguous(memory_format=self.format)
-        loss, _ = self._loss(self.net, part, labels[: len(part)])
+        loss, _ = loss_of(self.recipe, self.net, part, labels[: len(part)])
         self._backward(loss)
         self.plain_optimizer.zero_grad()
         self._train()
@@ -250,29 +229,6 @@ class Loop:
         self.net.train()
         for module in self.frozen:
             module.eval()
-
-    def _rehearsed(self, pictures: Tensor, labels: Tensor) -> int:
-        """Most bytes of tensors in the second step of a copy of the network: to count them takes another way through
-        torch, and changes gradients in the last bit."""
-        copy = deepcopy(self.plain)
-        answers, made = _Answers(copy, self.recipe), optimizer(self.recipe, copy)
-        pictures, labels = (part.chunk(self.recipe.accumulate)[0].contiguous() for part in (pictures, labels))
-        pictures = pictures.contiguous(memory_format=self.format)
-
-        def step() -> None:
-            with self.accelerator.autocast():
-                loss, _ = self._loss(answers, pictures, labels)
-            loss.backward()
-            made.step()
-            made.zero_grad()
-
-        devices = [pictures.device] if pictures.device.type == "cuda" else []
-        with torch.random.fork_rng(devices):
-            step()
-            state = [value for kept in made.state.values() for value in kept.values() if isinstance(value, Tensor)]
-            with Watermark([*copy.parameters(), *copy.buffers(), *state, pictures, labels]) as watermark:
-                step()
-        return watermark.most
 
     def _step(self, pictures: Tensor, labels: Tensor) -> None:
         recipe, done = self.recipe, self.done
@@ -285,7 +241,7 @@ class Loop:
         for number, (part, target) in enumerate(parts):
             quiet = number < len(parts) - 1 and self.order.world > 1
             with self.accelerator.no_sync(self.net) if quiet else nullcontext():
-                loss, logits = self._loss(self.net, part.contiguous(memory_format=self.format), target)
+                loss, logits = loss_of(recipe, self.net, part.contiguous(memory_format=self.format), target)
                 share = len(part) / len(pictures)
                 self._backward(loss * share if len(parts) > 1 else loss)
             top = target.argmax(1) if target.dim() == 2 else target
@@ -311,14 +267,6 @@ class Loop:
         (self.plain_optimizer if self.accelerator.scaler is None else self.optimizer).step()
         self.plain_optimizer.zero_grad()
 
-    def _loss(self, net: nn.Module, pictures: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        logits, aux = net(pictures)
-
-        def loss(answer: Tensor) -> Tensor:
-            return F.cross_entropy(answer.float(), targets, label_smoothing=self.recipe.smoothing)
-
-        return sum((self.recipe.aux_weight * loss(a) for a in aux.values()), loss(logits)), logits
-
     def _gather(self) -> None:
         """Write down the pending steps' figures; stop at one that is not finite, or where that was asked for.
 
@@ -327,7 +275,7 @@ class Loop:
         if not self.pending:
             return
         due: float = self.save_minutes is not None and time.monotonic() - self.saved > 60 * self.save_minutes
-        stop: float = self.asked is not None
+        stop: float = self.asked.by is not None
         stacked = torch.stack([figures for _, _, figures in self.pending])
         now = time.monotonic()
         seconds, self.gathered = (now - self.gathered) / len(self.pending), now
@@ -384,7 +332,7 @@ class Loop:
         logits, labels = [], []
         step = self.batch // self.order.world // self.recipe.accumulate
         for pictures, batch in self.feed.testing(split, min(TEST_BATCH, max(1, step))):
-            if self.asked is not None and self.order.world == 1:
+            if self.asked.by is not None and self.order.world == 1:
                 raise Stopped
             with self.accelerator.autocast():
                 logits.append(self.plain(pictures.contiguous(memory_format=self.format)).float().cpu())
@@ -426,26 +374,3 @@ class Loop:
             wait=self.accelerator.wait_for_everyone,
             wanted=[f"random_states_{rank}.pkl" for rank in range(self.order.world)],
         )
-
-    # ---- being asked to stop ----------------------------------------------------------------------------
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """SIGTERM and SIGINT ask for a checkpoint at the next step; a second SIGINT does not wait."""
-
-        def ask(number: int, frame: Any) -> None:
-            if self.asked == number == signal.SIGINT:
-                raise KeyboardInterrupt
-            self.asked = number
-
-        before = {}
-        try:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                before[number] = signal.signal(number, ask)
-        except ValueError:  # not in the main thread
-            pass
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)

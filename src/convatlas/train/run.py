@@ -236,7 +236,7 @@ def _alone(
             write_report(folder)
     test = None
     if first and data.test is not None:
-        with loop.listening():
+        with loop.asked.listening():
             test = _test(loop, data, folder, log)
     log.close()
     if first:
