@@ -630,6 +630,22 @@ def test_validation_pictures_in_one_heap_are_sorted_by_a_list(tmp_path: Path) ->
     assert "does not say what ILSVRC2012_val_00000002.JPEG shows" in refused(f"imagenet:{root}")
 
 
+@pytest.mark.parametrize("train", [True, False])
+def test_test_pictures_without_classes_are_left_out(tmp_path: Path, train: bool) -> None:
+    """As the competition on Kaggle packs them: the classes of its test were never published."""
+    inner = tmp_path / "ILSVRC" / "Data" / "CLS-LOC"
+    grown(inner, {f"{split}/{wnid}": 5 for split in ("train", "val")[not train :] for wnid in (CAT, DOG)})
+    alone = data.load(f"imagenet:{tmp_path}", split="test")
+    for number in range(1, 4):
+        picture(inner / "test" / f"ILSVRC2012_test_{number:08}.JPEG", BLUE)
+    loaded = data.load(f"imagenet:{tmp_path}", split=None if train else "test")
+    assert names(loaded.test) == names(alone.test)
+    assert {path.parent.parent.name for path in loaded.test.paths} == {"val"}
+    assert loaded.note == "left out, because they have no classes: 3 pictures in test"
+    if train:
+        assert data.check(f"imagenet:{tmp_path}").fine
+
+
 def test_the_development_kit_is_read_as_torchvision_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from scipy.io import savemat
     from torchvision.datasets import imagenet as theirs
