@@ -21,7 +21,8 @@ KAGGLE = Path("ILSVRC/Data/CLS-LOC")
 def scan_imagenet(root: Path, only: str | None = None) -> Tree:
     """root/train/n*/*.JPEG and root/val/n*/*.JPEG; val/ may hold the pictures in one heap, with one of TRUTHS.
 
-    val is the test split: the pictures in test/, in one heap, have no classes and are left out.  Raises ConvatlasError for folders that are no synsets, and where classes are not known.
+    val is the test split; what lies in test/ in one heap has no classes, and is left out.  Raises ConvatlasError for
+    folders that are no synsets, and where classes are not known.
     """
     inner = root / KAGGLE if (root / KAGGLE).is_dir() else root
     heap = _heap(inner / "val")

@@ -159,12 +159,12 @@ def faults(tree: Tree, one_class: bool = False) -> list[str]:
     for split, classes in tree.splits.items():
         empty = [name for name, files in classes.items() if not files]
         if empty:
-            found.append(f"no pictures of class {_some(empty)} in {tree.folders[split]}")
+            found.append(f"no pictures of class {some(empty)} in {tree.folders[split]}")
     first, *others = tree.splits
     for split in others:
         pair = (first, split), (split, first)
         extra = {one: sorted(set(tree.splits[one]) - set(tree.splits[other])) for one, other in pair}
-        only = [f"only {tree.folders[one]} has {_some(names)}" for one, names in extra.items() if names]
+        only = [f"only {tree.folders[one]} has {some(names)}" for one, names in extra.items() if names]
         if only:
             found.append(f"two splits with different classes: {', '.join(only)}")
     if len(tree.classes) == 1 and not one_class:
@@ -172,7 +172,8 @@ def faults(tree: Tree, one_class: bool = False) -> list[str]:
     return found
 
 
-def _some(names: list[str], most: int = 5) -> str:
+def some(names: list[str], most: int = 5) -> str:
+    """The first few names, and how many more there are."""
     shown = ", ".join(map(repr, names[:most]))
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
