@@ -565,6 +565,21 @@ def test_broken_pictures_can_be_skipped_and_are_listed(tmp_path: Path) -> None:
     assert "no pictures of class 'b'" in refused(f"folder:{tmp_path}", bad_images="skip")
 
 
+def test_only_the_pictures_that_are_wanted_are_read_to_skip_the_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = grown(tmp_path, {f"{split}/{name}": 5 for split in ("train", "test") for name in "ab"})
+    for split in ("train", "test"):
+        (root / split / "a" / "000.png").write_bytes(b"")
+    read: list[Path] = []
+    broken = reading.broken
+    monkeypatch.setattr(reading, "broken", lambda path: read.append(path) or broken(path))
+    loaded = data.load(f"folder:{root}", split="test", bad_images="skip")
+    assert {path.parent.parent.name for path in read} == {"test"}
+    assert (len(loaded.test), len(loaded.skipped)) == (9, 1)
+    assert len(data.load(f"folder:{root}", bad_images="skip").skipped) == 2
+
+
 def test_reading_many_at_once_leaves_the_warnings_filters_alone(tmp_path: Path) -> None:
     import warnings
 
@@ -731,6 +746,14 @@ def test_check_tells_all_that_load_would_refuse(tmp_path: Path, capsys: pytest.C
     assert "no pictures of class 'b'" in err
     assert "train has 'a', 'b', only " in err
     assert run(capsys, str(tmp_path / "nowhere"))[0] == 2
+
+
+@pytest.mark.parametrize(
+    "counts", [{"a": 1, "b": 1}, {"train/a": 1, "train/b": 1, "val/a": 2, "val/b": 2}, {"a": 2, "b": 1}]
+)
+def test_check_tells_of_classes_of_which_nothing_can_be_held_out(tmp_path: Path, counts: dict[str, int]) -> None:
+    root = grown(tmp_path, counts)
+    assert data.check(root).faults == (refused(f"folder:{root}"),)
 
 
 def test_importing_and_checking_need_no_torch(tmp_path: Path) -> None:
