@@ -17,6 +17,9 @@ from convatlas.data.obtain import content, obtain
 from convatlas.data.splits import SPLITS, Arrays, Data
 from convatlas.errors import ConvatlasError, UnknownName
 
+KINDS = ("digits", *sets.SETS, "folder", "imagenet", "npz")
+"""What a data set's name may be, or begin with before a colon."""
+
 
 def load(
     spec: str,
