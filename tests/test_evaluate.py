@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -65,3 +66,34 @@ def test_pictures_that_are_skipped_are_told(
     command = ["evaluate", str(run), "--data", f"folder:{folder}", "--bad-images", "skip", "--readers", "0"]
     assert main(command) == 0
     assert "on 9 pictures, 1 left out that cannot be read; " in " ".join(capsys.readouterr().out.split())
+
+
+# ---- ImageNet ---------------------------------------------------------------------------------------------
+
+SHOWN = {"chelsea.png": "n02123045", "coffee.png": "n07920052", "camera.png": "n04485082",
+         "motorcycle_left.png": "n03785016"}  # fmt: skip
+"""scikit-image's photographs by their synsets; of the first the network says Egyptian cat before tabby."""
+
+
+@pytest.mark.parametrize("heap", [False, True])
+def test_published_weights_are_tested_on_imagenet_as_it_lies(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], heap: bool
+) -> None:
+    """Validation pictures in folders; and as the competition packs them, in a heap, beside a test without classes."""
+    photos = Path(pytest.importorskip("skimage").data_dir)
+    inner = tmp_path / "ILSVRC" / "Data" / "CLS-LOC" if heap else tmp_path
+    for file, wnid in SHOWN.items():
+        place = inner / "val" / ("" if heap else wnid)
+        place.mkdir(parents=True, exist_ok=True)
+        shutil.copy(photos / file, place)
+    if heap:
+        lines = [f"{Path(file).stem},{wnid} 1 2 3 4" for file, wnid in SHOWN.items()]
+        (tmp_path / "LOC_val_solution.csv").write_text("\n".join(["ImageId,PredictionString", *lines]))
+        (inner / "test").mkdir()
+        shutil.copy(photos / "astronaut.png", inner / "test")
+    command = ["evaluate", "efficientnet_lite0", "--data", f"imagenet:{tmp_path}", "--readers", "0", "--json"]
+    assert main(command) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {key: found[key] for key in ("accuracy", "top5", "pictures", "skipped")} == {
+        "accuracy": 0.75, "top5": 1, "pictures": 4, "skipped": 0,
+    }  # fmt: skip
