@@ -12,8 +12,12 @@ import pytest
 from convatlas import facts, registry
 from convatlas.cli import main
 from convatlas.cli import recipe as verb
+from convatlas.data.division import how_many
 from convatlas.errors import ConvatlasError, UnknownName
+from convatlas.train.order import Order
+from convatlas.train.rate import learning_rate
 from convatlas.train.recipe import Recipe, changed, recipe, recipes, table_of
+from convatlas.train.setup import Setup
 
 MODULE = importlib.import_module("convatlas.train.recipe")
 WORDS = {"title", "note", "sources"}
@@ -111,14 +115,16 @@ def test_the_recipes_of_a_data_set_are_for_any_network() -> None:
     assert recipe("resnet50", data="mnist") == recipe("lenet_caffe", data="mnist")
     assert recipe("lenet5", data="mnist").optimizer == "adamw"  # by the SGD of the others it ends at chance
     assert recipe("resnet50", data="imagenet") == recipe("resnet50")
+    assert recipe("resnet50", data="npz").epochs == recipe("resnet50", "general").epochs < recipe("resnet50").epochs
+    assert recipe("resnet50", data="npz").size is None
     assert recipe("resnet50", "paper", data="mnist") == recipe("resnet50", "paper")
 
 
 # ---- the papers' numbers ----------------------------------------------------------------------------------
 
 FB = dict(epochs=90, batch=256, learning_rate=0.1, steps=(30, 60), factor=0.1, momentum=0.9, weight_decay=1e-4)
-CIFAR = dict(epochs=164, batch=128, learning_rate=0.1, steps=(81, 122), factor=0.1, weight_decay=1e-4, crop="pad",
-             padding=4, flip=True, optimizer="sgd")  # fmt: skip
+CIFAR = dict(batch=128, learning_rate=0.1, factor=0.1, weight_decay=1e-4, crop="pad", padding=4, flip=True,
+             optimizer="sgd")  # fmt: skip
 INCEPTION = dict(optimizer="rmsprop_tf", decay=0.9, eps=1.0, learning_rate=0.045, factor=0.94, every=2, smoothing=0.1)
 SENET = dict(epochs=100, batch=1024, learning_rate=0.6, steps=(30, 60, 90))
 SHUFFLE = dict(epochs=240, batch=1024, learning_rate=0.5, schedule="linear", final=0.0, weight_decay=4e-5)
@@ -171,7 +177,6 @@ def test_the_papers_recipe_is_the_papers(network: str) -> None:
 @pytest.mark.parametrize(
     ("network", "pictures", "steps"),
     [
-        ("resnet20_cifar", 50_000, 64_000),
         ("vgg16", IMAGENET, 370_000),
         ("shufflenet_v1_x1_0_g3", IMAGENET, 300_000),
         ("efficientnet_b0", IMAGENET, 218_949),
@@ -186,6 +191,17 @@ def test_epochs_and_batch_give_the_number_of_steps_that_is_printed(network: str,
     found = recipe(network, "paper")
     assert isinstance(found.batch, int)
     assert found.epochs * pictures / found.batch == pytest.approx(steps, rel=0.01)
+
+
+@pytest.mark.parametrize("network", ["resnet20_cifar", "resnet110_cifar", "preresnet164_cifar"])
+def test_cifars_steps_on_the_45000_pictures_that_are_not_held_out_are_the_papers(network: str) -> None:
+    """arXiv 1512.03385, section 4.2: divided by 10 at 32k and 48k, ended at 64k, on a 45k/5k split."""
+    found = recipe(network, "paper")
+    assert isinstance(found.batch, int)
+    steps = Order(50_000 - how_many(50_000, None), found.batch).steps
+    rates = [learning_rate(found, found.batch, step, steps) for step in range(round(found.epochs * steps))]
+    drops = [step for step in range(steps, len(rates)) if rates[step] < 0.5 * rates[step - 1]]
+    assert (*drops, len(rates)) == (32_000, 48_000, 64_000)
 
 
 def test_efficientnets_rate_at_4096_is_the_papers() -> None:
@@ -289,12 +305,22 @@ def test_show_as_json_is_the_recipe(capsys: pytest.CaptureFixture[str]) -> None:
     assert Recipe.model_validate(found) == recipe("lenet5_modern", data="mnist")
 
 
+@pytest.mark.parametrize("data", ["folder:flowers", "npz:cells.npz", "imagenet:/data", "cifar10"])
+def test_show_has_the_recipe_that_training_takes(capsys: pytest.CaptureFixture[str], data: str) -> None:
+    _, out, _ = run(capsys, "recipe", "show", "resnet18", "--data", data, "--json")
+    found = json.loads(out)
+    del found["network"], found["kind"]
+    assert Recipe.model_validate(found) == Setup("resnet18", data).recipe
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (("show", "resnet5O"), "did you mean 'resnet50'"),
         (("show", "resnet50", "--recipe", "papr"), "did you mean 'paper'"),
         (("show", "resnet50", "--recipe", "a2"), "there are"),
+        (("show", "resnet50", "--data", "mnits"), "did you mean 'mnist'"),
+        (("show", "resnet50", "--data", "general"), "unknown data set"),
         (("list", "resnet5O"), "did you mean 'resnet50'"),
     ],
 )

@@ -8,6 +8,7 @@ from cyclopts import App, Parameter
 
 from convatlas import registry
 from convatlas.cli import output
+from convatlas.errors import UnknownName
 
 if TYPE_CHECKING:
     from convatlas.train.recipe import Recipe
@@ -92,6 +93,8 @@ def show(
 
     `convatlas recipe show lenet5_modern --data mnist --json`
 
+    `convatlas recipe show resnet18 --data folder:flowers/`
+
     Parameters
     ----------
     network
@@ -99,14 +102,18 @@ def show(
     recipe
         Its kind: paper or modern.
     data
-        The data set (mnist, cifar10, folder …): one with a recipe of its own goes before the network's modern.
+        The data set, as for `convatlas train`: one with a recipe of its own goes before the network's modern.
     json
         Print every value as JSON, those that are not set included.
     """
+    from convatlas.data.loading import KINDS
     from convatlas.train.recipe import recipe as recipe_of
 
     card = registry.card(network)
-    found = recipe_of(network, recipe, data)
+    kind = None if data is None else data.partition(":")[0]
+    if kind is not None and kind not in KINDS:
+        raise UnknownName("data set", kind, KINDS)
+    found = recipe_of(network, recipe, kind)
     if json:
         output.print_json({"network": card.name, "kind": recipe, **_plain(found)})
     else:

@@ -187,7 +187,7 @@ def evaluate(
     data
         As for `convatlas train`.
     weights
-        Published ones (default, or an id from `convatlas card`) or a file.
+        Published ones (default, or an id from `convatlas card`), a file, or the folder of a run.
     split
         test, validation or train; by default the test pictures.
     size
@@ -212,9 +212,10 @@ def evaluate(
         output.print_json(found)
         return
     top5 = f", top-5 {100 * found['top5']:.2f} %" if "top5" in found else ""
+    skipped = f", {found['skipped']:,} left out that cannot be read" if found["skipped"] else ""
     output.console().print(
-        f"accuracy {100 * found['accuracy']:.2f} %{top5}, loss {found['loss']:.4f} on {found['pictures']:,} pictures; "
-        f"{found['pictures'] / found['seconds']:.0f} pictures a second"
+        f"accuracy {100 * found['accuracy']:.2f} %{top5}, loss {found['loss']:.4f} on {found['pictures']:,} pictures"
+        f"{skipped}; {found['pictures'] / found['seconds']:.0f} pictures a second"
     )
 
 

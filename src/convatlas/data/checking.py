@@ -7,9 +7,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from convatlas.data import reading
+from convatlas.data.division import divided
 from convatlas.data.imagenet import scan_imagenet
-from convatlas.data.tree import faults, scan
+from convatlas.data.tree import WHOLE, Tree, faults, scan
+from convatlas.errors import ConvatlasError
 
 
 @dataclass(frozen=True)
@@ -70,11 +74,22 @@ def check(path: str | Path) -> Check:
         str(root), len(listed),
         {split: {name: len(files) for name, files in classes.items()} for split, classes in tree.splits.items()},
         tuple((str(file), look.error) for file, look in seen.items() if look.error is not None),
-        tuple(faults(tree)), leaks, conflicts, repeated,
+        tuple(faults(tree) or _indivisible(tree)), leaks, conflicts, repeated,
         ends[0] if ends else None, ends[-1] if ends else None,
         dict(Counter(seen[file].mode for *_, file in read).most_common()),
         sum(seen[file].turned for *_, file in read), tree.said,
     )  # fmt: skip
+
+
+def _indivisible(tree: Tree) -> list[str]:
+    """Why no pictures can be held out of those for training."""
+    classes = tree.splits.get(WHOLE) or tree.splits["train"]
+    labels = np.repeat(np.arange(len(classes)), [len(files) for files in classes.values()])
+    try:
+        divided(labels, tree.splits, 0, None)
+    except ConvatlasError as error:
+        return [str(error)]
+    return []
 
 
 Groups = tuple[tuple[str, ...], ...]

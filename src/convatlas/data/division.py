@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,6 +32,26 @@ def how_many(pictures: int, holdout: int | float | None) -> int:
     if holdout >= pictures:
         raise ConvatlasError(f"{int(holdout):,} pictures cannot be held out of {pictures:,}")
     return int(holdout)
+
+
+def divided(
+    labels: NDArray[np.int64], there: Collection[str], seed: int, holdout: int | float | None
+) -> dict[str, NDArray[np.int64]]:
+    """(N,) labels of training pictures -> the places of those that stay "train", and of "test" and "validation" where
+    these are not ``there``: a tenth to test, the same for every seed, and ``holdout`` to validate.
+
+    Each class keeps at least one.  Raises ConvatlasError where that leaves too few.
+    """
+    rest, found = np.arange(len(labels)), {}
+    if "test" not in there:
+        tenth = max(1, round(len(labels) / 10))
+        out = held_out(labels, tenth, TEST_SEED)
+        rest, found["test"] = rest[~out], rest[out]
+        holdout = tenth if holdout is None else holdout
+    if "validation" not in there:
+        out = held_out(labels[rest], how_many(len(rest), holdout), seed)
+        rest, found["validation"] = rest[~out], rest[out]
+    return {"train": rest, **found}
 
 
 def held_out(labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.bool_]:

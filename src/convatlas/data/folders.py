@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convatlas.data import imagenet, reading
-from convatlas.data.division import TEST_SEED, held_out, how_many
+from convatlas.data.division import divided
 from convatlas.data.splits import SPLITS, Data, Files
 from convatlas.data.tree import WHOLE, Entry, Tree, faults, scan
 from convatlas.errors import ConvatlasError
@@ -25,7 +25,7 @@ def folder(
 ) -> Data:
     """``load`` for kind "folder" and "imagenet"."""
     tree = imagenet.scan_imagenet(root, split) if kind == "imagenet" else scan(root, split)
-    skipped = _without_broken(tree) if bad_images == "skip" else ()
+    skipped = _without_broken(tree, split) if bad_images == "skip" else ()
     for fault in faults(tree, one_class=split is not None):
         raise ConvatlasError(fault + (f" ({len(skipped)} cannot be read)" if skipped else ""))
     classes, wnids = tree.classes, None
@@ -72,23 +72,10 @@ def _parted(listed: dict[str, Listed], seed: int, holdout: int | float | None, t
             raise ConvatlasError(f"{tree.folders['validation']} has the validation pictures: nothing is held out of "
                                  "the others")  # fmt: skip
         return listed
-    train, usual = listed.get(WHOLE) or listed["train"], holdout
-    if "test" in listed:
-        test = listed["test"]
-    else:
-        tenth = max(1, round(len(train[0]) / 10))
-        train, test = _out(train, tenth, TEST_SEED)
-        usual = tenth if holdout is None else holdout
-    train, validation = _out(train, how_many(len(train[0]), usual), seed)
-    return {"train": train, "validation": validation, "test": test}
-
-
-def _out(listed: Listed, count: int, seed: int) -> tuple[Listed, Listed]:
-    """What stays, and what is held out."""
-    entries, labels = listed
-    out = held_out(labels, count, seed)
-    stays, goes = (([entries[index] for index in np.flatnonzero(mask).tolist()], labels[mask]) for mask in (~out, out))
-    return stays, goes
+    entries, labels = listed.get(WHOLE) or listed["train"]
+    places = divided(labels, listed, seed, holdout)
+    parts = {name: ([entries[place] for place in at.tolist()], labels[at]) for name, at in places.items()}
+    return {name: parts[name] if name in parts else listed[name] for name in SPLITS}
 
 
 def _files(entries: Sequence[Entry], labels: NDArray[np.int64]) -> Files:
@@ -97,11 +84,12 @@ def _files(entries: Sequence[Entry], labels: NDArray[np.int64]) -> Files:
     return Files([path for path, _ in entries], torch.from_numpy(labels))
 
 
-def _without_broken(tree: Tree) -> tuple[tuple[str, str], ...]:
-    """Every picture read, and the broken ones taken out of the tree; they and why."""
-    paths = [path for classes in tree.splits.values() for files in classes.values() for path, _ in files]
+def _without_broken(tree: Tree, split: str | None) -> tuple[tuple[str, str], ...]:
+    """Every picture that is wanted read, and the broken ones taken out of the tree; they and why."""
+    wanted = [tree.splits[split]] if split in tree.splits else tree.splits.values()
+    paths = [path for classes in wanted for files in classes.values() for path, _ in files]
     reasons = dict(zip(paths, reading.each(paths, reading.broken, "reading every picture")))
-    for classes in tree.splits.values():
+    for classes in wanted:
         for name, files in classes.items():
             classes[name] = [entry for entry in files if reasons[entry[0]] is None]
     return tuple((str(path), reason) for path, reason in reasons.items() if reason is not None)

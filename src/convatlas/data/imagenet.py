@@ -21,11 +21,15 @@ KAGGLE = Path("ILSVRC/Data/CLS-LOC")
 def scan_imagenet(root: Path, only: str | None = None) -> Tree:
     """root/train/n*/*.JPEG and root/val/n*/*.JPEG; val/ may hold the pictures in one heap, with one of TRUTHS.
 
-    val is the test split.  Raises ConvatlasError for folders that are no synsets, and where classes are not known.
+    val is the test split; what lies in test/ in one heap has no classes, and is left out.  Raises ConvatlasError for
+    folders that are no synsets, and where classes are not known.
     """
     inner = root / KAGGLE if (root / KAGGLE).is_dir() else root
     heap = _heap(inner / "val")
-    tree = scan(inner, only)
+    without = () if _has_folders(inner / "test") else ("test",)
+    tree = scan(inner, only, without)
+    if without:
+        tree.unlabelled = len(_heap(inner / "test"))
     if heap:
         split = "validation" if "validation" in tree.splits else "test"
         tree.folders[split] = inner / "val"
@@ -49,6 +53,10 @@ def named(classes: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 # ---- a heap of validation pictures ------------------------------------------------------------------------
+
+
+def _has_folders(folder: Path) -> bool:
+    return folder.is_dir() and any(entry.is_dir() for entry in os.scandir(folder) if not entry.name.startswith("."))
 
 
 def _heap(folder: Path) -> list[Entry]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,11 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convatlas.data import sets, stored
-from convatlas.data.division import TEST_SEED, held_out, how_many
+from convatlas.data.division import TEST_SEED, divided, held_out
 from convatlas.data.folders import folder
 from convatlas.data.obtain import content, obtain
 from convatlas.data.splits import SPLITS, Arrays, Data
 from convatlas.errors import ConvatlasError, UnknownName
+
+KINDS = ("digits", *sets.SETS, "folder", "imagenet", "npz")
+"""What a data set's name may be, or begin with before a colon."""
 
 
 def load(
@@ -36,7 +40,7 @@ def load(
     imagenet:PATH: as published; val is the test.
     npz:PATH: arrays in one file, as MedMNIST has them: train_images (N, H, W) or (N, H, W, C) uint8, train_labels, and
     where they are there val_…, test_… and ``classes``; what is not there is held out as of a folder.
-    bad_images: "skip" reads every picture once and leaves the broken ones out; "stop" raises when one is read.
+    bad_images: "skip" reads all that are wanted once and leaves the broken ones out; "stop" raises when one is read.
     cache: where published sets are kept, by default where the weights are.
     split: "train", "validation" or "test": only these pictures are wanted, and a folder that is not divided is taken
     as these whole; there may then be one class, and no train.
@@ -126,12 +130,8 @@ def _stored(spec: str, path: Path, seed: int, holdout: int | float | None, split
     if holdout is not None and "validation" in found:
         raise ConvatlasError(f"{path} has val_images: nothing is held out of the others")
     parts = {name: _arrays(f"{path.stem} {name}", *part, np.arange(len(part[1]))) for name, part in found.items()}
-    if split is None and "test" not in parts:
-        tenth = max(1, round(len(parts["train"]) / 10))
-        parts["train"], parts["test"] = _parted(parts["train"], tenth, TEST_SEED)
-        holdout = tenth if holdout is None else holdout
-    if split is None and "validation" not in parts:
-        parts["train"], parts["validation"] = _parted(parts["train"], how_many(len(parts["train"]), holdout), seed)
+    if split is None:
+        parts |= _parted(parts["train"], parts, seed, holdout)
     shown = parts["train" if split is None else split]
     none = Arrays(shown.images[:0], shown.labels[:0], path.stem, np.arange(0))
     mean, std = _moments(shown)
@@ -165,13 +165,12 @@ def _moments(split: Arrays) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(mean), tuple(std)
 
 
-def _parted(split: Arrays, count: int, seed: int) -> tuple[Arrays, Arrays]:
-    """What stays, and what is held out."""
-    out = held_out(split.labels.numpy(), count, seed)
-    stays, goes = (
-        Arrays(split.images[mask], split.labels[mask], split.title, split.numbers[mask]) for mask in (~out, out)
-    )
-    return stays, goes
+def _parted(split: Arrays, there: Collection[str], seed: int, holdout: int | float | None) -> dict[str, Arrays]:
+    """What stays of the training pictures, and what is held out of them."""
+    return {
+        name: Arrays(split.images[at], split.labels[at], split.title, split.numbers[at])
+        for name, at in divided(split.labels.numpy(), there, seed, holdout).items()
+    }
 
 
 def _divided(
@@ -183,7 +182,8 @@ def _divided(
     holdout: int | float | None,
 ) -> tuple[Arrays, Arrays]:
     """Training and validation pictures."""
-    return _parted(_arrays(title, images, labels, numbers), how_many(len(labels), holdout), seed)
+    parts = _parted(_arrays(title, images, labels, numbers), ["test"], seed, holdout)
+    return parts["train"], parts["validation"]
 
 
 def _arrays(title: str, images: NDArray[Any], labels: NDArray[Any], numbers: NDArray[Any]) -> Arrays:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convatlas.data.tree import some
 from convatlas.errors import ConvatlasError
 
 Part = tuple[NDArray[np.uint8], NDArray[np.int64]]
@@ -22,7 +23,8 @@ def read(path: Path) -> tuple[dict[str, Part], tuple[str, ...]]:
     """The splits of a file, and the names of the classes, which are their numbers where it names none.
 
     The file holds train_images, train_labels, and it may hold val_…, test_… and ``classes``, the names; images are
-    uint8, (N, H, W) or (N, H, W, C), labels whole numbers from 0, (N,) or (N, 1).  Raises ConvatlasError for another.
+    uint8, (N, H, W) or (N, H, W, C), labels whole numbers from 0, (N,) or (N, 1); train has every class.  Raises
+    ConvatlasError for another.
     """
     try:
         file = np.load(path, allow_pickle=False)
@@ -47,6 +49,10 @@ def read(path: Path) -> tuple[dict[str, Part], tuple[str, ...]]:
     names = tuple(map(str, classes.tolist()))
     if len(names) < most:
         raise ConvatlasError(f"{path} names {len(names)} classes and has labels up to {most - 1}")
+    if "train" in found:
+        there = set(found["train"][1].tolist())
+        if absent := [name for label, name in enumerate(names) if label not in there]:
+            raise ConvatlasError(f"{path}: no training pictures of class {some(absent)}")
     return found, names
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,13 +30,15 @@ Entry = tuple[Path, int]
 class Tree:
     """A folder of pictures: split -> class -> files, each sorted by name.
 
-    folders: the folder of each split; left_out: what else there is, counted by kind (".txt", "folder extra").
+    folders: the folder of each split; left_out: what else there is, counted by kind (".txt", "folder extra");
+    unlabelled: pictures of a test whose classes nobody published.
     """
 
     root: Path
     splits: dict[str, dict[str, list[Entry]]] = field(default_factory=dict)
     folders: dict[str, Path] = field(default_factory=dict)
     left_out: Counter[str] = field(default_factory=Counter)
+    unlabelled: int = 0
 
     def add(self, split: str, folder: Path) -> None:
         """The folder's folders as the classes of a split."""
@@ -74,32 +77,36 @@ class Tree:
     @property
     def said(self) -> str:
         """What was left out, or ""."""
-        if not self.left_out:
-            return ""
-        kinds = ", ".join(f"{count} {kind}" if count > 1 else kind for kind, count in self.left_out.most_common(4))
-        return f"left out, because they are no pictures by their names: {kinds}"
+        said = []
+        if self.left_out:
+            kinds = ", ".join(f"{count} {kind}" if count > 1 else kind for kind, count in self.left_out.most_common(4))
+            said.append(f"left out, because they are no pictures by their names: {kinds}")
+        if self.unlabelled:
+            said.append(f"left out, because they have no classes: {self.unlabelled:,} pictures in test")
+        return "; ".join(said)
 
 
-def scan(root: Path, only: str | None = None) -> Tree:
+def scan(root: Path, only: str | None = None, without: Collection[str] = ()) -> Tree:
     """What lies in a folder.  Nothing is opened.
 
     root/train/CLASS/* with val/ and test/ beside it, in their usual spellings, or root/CLASS/* not divided.  If only
     one of val and test is there, it is the test: the pictures by which one chooses are held out of train.  ``only``:
-    all pictures are wanted as this one split; then train may be absent.
+    all pictures are wanted as this one split; then train may be absent.  ``without``: folders that are passed by.
 
     Raises ConvatlasError where there is no such folder, it cannot be read, or there is no class in it.
     """
     if not root.is_dir():
         raise ConvatlasError(f"{root} is a file, not a folder" if root.exists() else f"no folder {root}")
     try:
-        return _scanned(root, only)
+        return _scanned(root, only, without)
     except OSError as error:
         raise ConvatlasError(f"{error.filename or root} cannot be read: {error.strerror or error}") from error
 
 
-def _scanned(root: Path, only: str | None) -> Tree:
+def _scanned(root: Path, only: str | None, without: Collection[str]) -> Tree:
     tree = Tree(root)
     inside = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    inside = [path for path in inside if path.name not in without]
     named = [path for path in inside if path.name.lower() in NAMES]
     if named and (len(named) == len(inside) or any(_holds_classes(path) for path in named if _is_train(path))):
         for path in named:
@@ -152,12 +159,12 @@ def faults(tree: Tree, one_class: bool = False) -> list[str]:
     for split, classes in tree.splits.items():
         empty = [name for name, files in classes.items() if not files]
         if empty:
-            found.append(f"no pictures of class {_some(empty)} in {tree.folders[split]}")
+            found.append(f"no pictures of class {some(empty)} in {tree.folders[split]}")
     first, *others = tree.splits
     for split in others:
         pair = (first, split), (split, first)
         extra = {one: sorted(set(tree.splits[one]) - set(tree.splits[other])) for one, other in pair}
-        only = [f"only {tree.folders[one]} has {_some(names)}" for one, names in extra.items() if names]
+        only = [f"only {tree.folders[one]} has {some(names)}" for one, names in extra.items() if names]
         if only:
             found.append(f"two splits with different classes: {', '.join(only)}")
     if len(tree.classes) == 1 and not one_class:
@@ -165,7 +172,8 @@ def faults(tree: Tree, one_class: bool = False) -> list[str]:
     return found
 
 
-def _some(names: list[str], most: int = 5) -> str:
+def some(names: list[str], most: int = 5) -> str:
+    """The first few names, and how many more there are."""
     shown = ", ".join(map(repr, names[:most]))
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 

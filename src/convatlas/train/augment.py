@@ -61,11 +61,17 @@ PCA_VECTORS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836,
 
 
 def tinted(pictures: Tensor, seeds: Tensor) -> Tensor:
-    """AlexNet's change of colour: along the principal components, by a normal deviate of 0.1 times their size."""
+    """Pictures in AlexNet's change of colour."""
     first, second = uniform(seeds, COLOUR, 6).view(2, 3, -1).transpose(1, 2)
     normal = (-2 * torch.log1p(-first)).sqrt() * torch.cos(2 * math.pi * second)  # Box and Muller 1958
+    return (pictures + 255 * tint(normal)).round_().clamp_(0, 255).to(pictures.dtype)
+
+
+def tint(normal: Tensor) -> Tensor:
+    """AlexNet's change of colour: (N, 3) normal deviates -> (N, 3, 1, 1), what is added to values in [0, 1]: along the
+    principal components, by a deviate of 0.1 times their size."""
     change = (normal * 0.1 * normal.new_tensor(PCA_VALUES)) @ normal.new_tensor(PCA_VECTORS).T
-    return (pictures + 255 * change[:, :, None, None]).round_().clamp_(0, 255).to(pictures.dtype)
+    return change[:, :, None, None]
 
 
 def by_picture(recipe: Recipe) -> list[Any]:

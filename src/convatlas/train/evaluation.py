@@ -44,24 +44,30 @@ def evaluate(
     bad_images: str = "stop",
     running: Running = PLAINLY,
 ) -> dict[str, Any]:
-    """Test a network, or a run's best, on a data set: {"loss", "accuracy", "top5", "pictures", "seconds"}.
+    """Test a network, or a run's best: {"loss", "accuracy", "top5", "pictures", "skipped", "seconds"}.
 
-    network: a registered name with ``weights`` (an id, a file), or a run's folder, which carries its own.
+    network: a registered name with ``weights`` (an id, a file, a run's folder), or a run's folder, which carries its
+    own.
     split: "test" by default where there is one; "validation" or "train" otherwise.
     size: side of the pictures in pixels; by default that of the weights.
+    skipped: how many pictures of the data were left out because they cannot be read.
 
-    A folder that is not divided into splits is taken whole.  Classes are matched by their names where the network's are
-    known, else by their order.  Raises ConvatlasError where they do not match.
+    The data that a run was trained on is divided as it was then; any other folder that is not divided is taken whole.
+    Classes are matched by their names where the network's are known, else by their order.  Raises ConvatlasError where
+    they do not match.
     """
     if batch < 1:
         raise ConvatlasError(f"batch is at least 1, not {batch}")
+    split = "validation" if split == "val" else split
     net = pretrained(network, weights)
-    preprocess, told = net.weights.preprocess, record_of_run(network)
+    preprocess, source = net.weights.preprocess, net.weights.source
+    run = Path(source.where).parent  # where the weights are a run's
+    told = record_of_run(run) if source.kind == "file" else None
     own = Setup.from_json(told["setup"]) if told is not None else None
     if own is not None and _place(own.data) == _place(data):  # its own pictures, divided as they were
         opened = own.open()
         if told is not None and opened.fingerprint != told["data"]["fingerprint"]:
-            raise ConvatlasError(f"{data} is no longer what {network} was trained on; divided anew, a test would have "
+            raise ConvatlasError(f"{data} is no longer what {run} was trained on; divided anew, a test would have "
                                  "pictures of the training in it. Test on a folder of other pictures")  # fmt: skip
     else:
         opened = load(data, bad_images=bad_images, split=split or "test")
@@ -80,7 +86,8 @@ def evaluate(
             logits.append(net(pictures.contiguous(memory_format=torch.channels_last)).float().cpu())
             answers.append(order[truth.cpu()])
     figures: dict[str, Any] = scores(torch.cat(logits), torch.cat(answers))
-    return {**figures, "pictures": len(chosen), "seconds": time.perf_counter() - start}
+    counts = {"pictures": len(chosen), "skipped": len(opened.skipped)}
+    return {**figures, **counts, "seconds": time.perf_counter() - start}
 
 
 def _place(spec: str) -> tuple[str, str]:
@@ -109,7 +116,6 @@ def _split(data: Data, wanted: str | None) -> Any:
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
     if wanted is None:
         wanted = "test" if data.test is not None else "validation"
-    wanted = "validation" if wanted == "val" else wanted
     if splits.get(wanted) is None:
         raise ConvatlasError(
             f"{data.spec} has no split {wanted!r}; it has {', '.join(k for k, v in splits.items() if v)}"

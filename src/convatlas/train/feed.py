@@ -14,10 +14,13 @@ from torch.utils.data import DataLoader, Dataset
 
 from convatlas.data import Arrays, Files
 from convatlas.errors import ConvatlasError
-from convatlas.train.augment import PCA_VALUES, PCA_VECTORS, augment, by_picture, seeded
+from convatlas.train.augment import augment, by_picture, seeded, tint
 from convatlas.train.order import Order
 from convatlas.train.recipe import Recipe
 from convatlas.weights.preprocess import Preprocess
+
+GREY = (19595, 38470, 7471)
+"""What red, green and blue count in a grey picture, in parts of 65,536: ITU-R 601-2, as PIL has it."""
 
 HINT = " (--bad-images skip leaves such out; convatlas data check names them all)"
 
@@ -26,10 +29,16 @@ NEAR = 8
 
 
 class Feed:
-    """What the loop asks for batches: pictures as float tensors (N, C, H, W), normalised; labels as (N,) int64."""
+    """What the loop asks for batches: pictures as float tensors (N, C, H, W), normalised; labels as (N,) int64.
 
-    def __init__(self, recipe: Recipe, preprocess: Preprocess, device: torch.device, readers: int = 0):
+    side: of the training pictures where the recipe names none, by default that of the preprocessing.
+    """
+
+    def __init__(
+        self, recipe: Recipe, preprocess: Preprocess, device: torch.device, readers: int = 0, side: int | None = None
+    ):
         self.recipe, self.preprocess, self.device, self.readers = recipe, preprocess, device, readers
+        self.side = recipe.size or side or preprocess.crop
         shape = (1, -1, 1, 1)
         self._mean = torch.tensor(preprocess.mean, device=device).view(shape) * preprocess.scale
         self._std = torch.tensor(preprocess.std, device=device).view(shape) * preprocess.scale
@@ -38,14 +47,14 @@ class Feed:
     def training(self, split: Arrays | Files, order: Order, epoch: int, first: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of an epoch from its step ``first`` on, changed as the recipe says."""
         if isinstance(split, Arrays):
-            images = self._fit(split, self.recipe.size or self.preprocess.crop)
+            images = self._fit(split, self.side)
             for step in range(first, order.steps):
                 places, seeds = order.take(epoch, step)
                 pictures = augment(images[places], seeds, self.recipe)
                 yield self._normal(pictures), split.labels[places].to(self.device)
             return
         batches = [list(zip(*map(Tensor.tolist, order.take(epoch, step)))) for step in range(first, order.steps)]
-        yield from self._read(_Seeded(split, self.recipe, self.preprocess), batches)
+        yield from self._read(_Seeded(split, self.recipe, self.preprocess, self.side), batches)
 
     def testing(self, split: Arrays | Files, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """All pictures in their own order, unchanged."""
@@ -78,9 +87,10 @@ class Feed:
             yield images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
 
     def _fit(self, split: Arrays, side: int) -> Tensor:
-        """The split's pictures at the size that the network reads, in memory."""
+        """The split's pictures at the size and in the colours that the network reads, in memory."""
         if (id(split), side) not in self._fitted:
-            self._fitted[id(split), side] = fitted(split.images, side).to(self.device)
+            images = coloured(split.images, self.preprocess.channels)
+            self._fitted[id(split), side] = fitted(images, side).to(self.device)
         return self._fitted[id(split), side]
 
     def _normal(self, pictures: Tensor) -> Tensor:
@@ -89,12 +99,28 @@ class Feed:
         return torch.sub(pictures, self._mean).div_(self._std)
 
 
+def coloured(images: Tensor, channels: int) -> Tensor:
+    """(N, C, H, W) uint8 with as many channels as the network reads: grey by PIL's weights, or grey in each."""
+    if images.shape[1] <= channels:
+        return images.expand(-1, channels, -1, -1)
+    made = images.new_empty(len(images), 1, *images.shape[2:])
+    for part, place in zip(images.split(1024), made.split(1024)):
+        red, green, blue = (part[:, [channel]].int() * share for channel, share in enumerate(GREY))
+        place.copy_((red + green + blue + 2**15) >> 16)
+    return made
+
+
+def is_padded(height: int, width: int, side: int) -> bool:
+    """Whether pictures are so little smaller than what the network reads that they get a black border."""
+    return 0 <= side - height <= NEAR and 0 <= side - width <= NEAR
+
+
 def fitted(images: Tensor, side: int) -> Tensor:
     """(N, C, H, W) uint8 at another size: zeros around what is a little smaller, else resized."""
     height, width = images.shape[2:]
     if (height, width) == (side, side):
         return images
-    if 0 <= side - height <= NEAR and 0 <= side - width <= NEAR:
+    if is_padded(height, width, side):
         top, left = (side - height) // 2, (side - width) // 2
         return F.pad(images, (left, side - width - left, top, side - height - top))
     made = images.new_empty(len(images), images.shape[1], side, side)
@@ -115,28 +141,27 @@ class _Plain(Dataset[Any]):
 class _Seeded(Dataset[Any]):
     """Pictures from files, changed by torchvision's transforms; each picture's chance is its own seed's."""
 
-    def __init__(self, split: Files, recipe: Recipe, preprocess: Preprocess):
-        self.split, self.change = split, transforms(recipe, preprocess)
+    def __init__(self, split: Files, recipe: Recipe, preprocess: Preprocess, side: int):
+        self.split, self.change = split, transforms(recipe, preprocess, side)
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int]:
         index, seed = key
         return seeded(self.change, self.split.open(index), seed), int(self.split.labels[index])
 
 
-def transforms(recipe: Recipe, preprocess: Preprocess) -> Any:
-    """From a PIL picture to the tensor that the network reads in training."""
+def transforms(recipe: Recipe, preprocess: Preprocess, side: int) -> Any:
+    """From a PIL picture in RGB to the tensor that the network reads in training, side x side."""
     from torchvision.transforms import v2
 
-    side = recipe.size or preprocess.crop
-    steps: list[Any] = [v2.Grayscale()] if preprocess.order == "L" else []
+    steps: list[Any] = []
     if recipe.crop == "resized":
         steps.append(v2.RandomResizedCrop(side, scale=recipe.scale, ratio=recipe.ratio, antialias=True))
     elif recipe.crop == "pad":
         steps += [v2.Resize(side), v2.CenterCrop(side), v2.RandomCrop(side, padding=recipe.padding)]
     elif recipe.crop == "random":
         steps += [v2.Resize(round(side / recipe.test_crop)), v2.RandomCrop(side)]
-    else:
-        steps += [v2.Resize(round(side / recipe.test_crop)), v2.CenterCrop(side)]
+    else:  # as in the test
+        steps.append(v2.Lambda((preprocess if side == preprocess.crop else preprocess.at(side)).picture))
     if recipe.shift:
         steps.append(v2.RandomCrop(side, padding=recipe.shift))
     if recipe.flip:
@@ -144,7 +169,7 @@ def transforms(recipe: Recipe, preprocess: Preprocess) -> Any:
     steps += by_picture(recipe)
     steps += [v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)]
     if recipe.colour == "pca":
-        steps.append(v2.Lambda(_pca_colour))
+        steps.append(v2.Lambda(_tinted))
     if preprocess.order == "BGR":
         steps.append(v2.Lambda(_reversed))
     scale = preprocess.scale / 255
@@ -154,10 +179,8 @@ def transforms(recipe: Recipe, preprocess: Preprocess) -> Any:
     return v2.Compose(steps)
 
 
-def _pca_colour(picture: Tensor) -> Tensor:
-    """AlexNet's change of colour: along the principal components, by a normal deviate of 0.1 times their size."""
-    amount = torch.randn(3) * 0.1 * torch.tensor(PCA_VALUES)
-    return picture + (torch.tensor(PCA_VECTORS) @ amount)[:, None, None]
+def _tinted(picture: Tensor) -> Tensor:
+    return picture + tint(torch.randn(1, 3))[0]
 
 
 def _reversed(picture: Tensor) -> Tensor:

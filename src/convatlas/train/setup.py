@@ -17,7 +17,7 @@ from convatlas.data import Arrays, Data, load
 from convatlas.errors import ConvatlasError, UnknownName
 from convatlas.net import ConvNet
 from convatlas.registry import SMALL_PICTURE
-from convatlas.train.feed import NEAR
+from convatlas.train.feed import is_padded
 from convatlas.train.recipe import Recipe, changed, recipe
 from convatlas.weights.preprocess import Preprocess
 from convatlas.weights.source import find
@@ -144,8 +144,11 @@ def fitting(preprocess: Preprocess, data: Data, plan: Recipe, own: int, fresh: b
     side = plan.test_size or plan.size or own
     made = preprocess.at(side)
     if isinstance(data.train, Arrays):
-        there = data.train.images.shape[-1]  # a little smaller ones get a black border
-        made = replace(made, resize=there if 0 <= side - there <= NEAR else side)
+        height, width = data.train.images.shape[2:]
+        if is_padded(height, width, side):
+            made = replace(made, resize=min(height, width), mode="shorter")
+        else:
+            made = replace(made, resize=side, mode=made.mode if height == width else "squash", interpolation="bilinear")
     elif "test_crop" in plan.model_fields_set:
         made = replace(made, resize=round(side / plan.test_crop))
     if fresh or len(preprocess.mean) != data.channels:
