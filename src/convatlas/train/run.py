@@ -201,8 +201,8 @@ def _alone(
         record |= {key: before[key] for key in ("command", "started") if key in before}
     set_seed(setup.seed + accelerator.process_index)  # dropout differs between processes
     loop = Loop(
-        net, data, lambda chosen: Feed(plan, preprocess, chosen, running.readers), plan, batch=batch, seed=setup.seed,
-        folder=folder, accelerator=accelerator, save_every=running.save_every, save_minutes=running.save_minutes,
+        net, data, lambda chosen: Feed(plan, preprocess, chosen, running.readers, net.input_size[1]), plan,
+        batch=batch, seed=setup.seed, folder=folder, accelerator=accelerator, save_every=running.save_every, save_minutes=running.save_minutes,
         watch=(running.watch if first else None) or _nobody,
     )  # fmt: skip
     went_on = before is not None and loop.resume()
