@@ -202,7 +202,8 @@ def _alone(
     set_seed(setup.seed + accelerator.process_index)  # dropout differs between processes
     loop = Loop(
         net, data, lambda chosen: Feed(plan, preprocess, chosen, running.readers, net.input_size[1]), plan,
-        batch=batch, seed=setup.seed, folder=folder, accelerator=accelerator, save_every=running.save_every, save_minutes=running.save_minutes,
+        batch=batch, seed=setup.seed, folder=folder, accelerator=accelerator,
+        save_every=running.save_every, save_minutes=running.save_minutes,
         watch=(running.watch if first else None) or _nobody,
     )  # fmt: skip
     went_on = before is not None and loop.resume()
