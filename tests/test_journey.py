@@ -131,6 +131,20 @@ def test_stops_are_the_stages_of_a_convnet_and_the_children_with_maps_of_any_oth
         stops(Vectors())
 
 
+class Kept(Net):
+    """Its forward keeps what it computes, by name and in a list."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen, self.runs = None, []
+
+    def forward(self, x):
+        self.seen = self.mid(self.stem(x))
+        self.runs.append(self.seen)
+        self.gates = self.gate(self.seen)
+        return self.fc(self.flatten(self.gates))
+
+
 # ---- what units see ---------------------------------------------------------------------------------------
 
 
@@ -258,6 +272,16 @@ def test_what_cannot_be_followed_is_refused_in_one_line(net):
         journey(net, torch.full((3, 40, 40), 1.5))
     with pytest.raises(ConvatlasError, match=r"^Strict does not run on a picture \(3, 40, 40\): 99 pixels wide$"):
         journey(Strict(), torch.rand(3, 40, 40), layers=["fc"])
+
+
+def test_no_tracers_stand_in_stays_in_the_network():
+    net = Kept().train()
+    journey(net, torch.rand(3, 40, 40))
+    assert type(net.seen) is type(net.gates) is torch.Tensor, "what its own run has kept"
+    assert [type(kept) for kept in net.runs] == [torch.Tensor]
+    net = Kept()
+    assert graph_of(net, (3, 40, 40)).place("mid.1")
+    assert (net.seen, net.runs, hasattr(net, "gates")) == (None, [], False)
 
 
 def test_the_network_stays_as_it_is(net):
