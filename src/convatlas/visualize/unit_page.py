@@ -78,18 +78,14 @@ def _section(title: str, body: str) -> str:
 def _highest(unit: Unit) -> str:
     if unit.unprojected:
         cells = _cells(parts.cell(unit, crop) for crop in unit.highest)
-        shown, said = f'<div class="crops">{cells}</div>', f"No projections: {unit.unprojected}."
+        shown = f'<div class="crops">{cells}</div>'
     else:
         pairs = "".join(
             f'<div class="pair">{_cells([parts.cell(unit, crop), parts.led(unit, crop)])}</div>'
             for crop in unit.highest
         )
         shown = f'<div class="pairs">{pairs}</div>'
-        said = ("Beside each crop what deconvnet leads back from this one activation to the pixels, each on its own "
-                "scale around grey.")  # fmt: skip
-    if any(crop.box != crop.window for crop in unit.highest):
-        said += " What is hatched lies beyond the picture."
-    return f'{shown}<p class="note">{escape(said)}</p>'
+    return f'{shown}<p class="note">{escape(parts.about_highest(unit))}</p>'
 
 
 def _cells(cells: Iterable[Cell]) -> str:
