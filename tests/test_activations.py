@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
 import convatlas
@@ -90,13 +90,26 @@ def test_a_pixel_read_back_through_the_scale_is_the_activation(lenet):
         assert np.abs(read - truth[channel].numpy()).max() <= found.scale.limit / 200
 
 
-def test_all_channels_have_one_scale_with_its_numbers(lenet):
+def test_all_channels_have_one_scale_with_its_numbers(lenet, monkeypatch):
     found = activations(lenet, photograph(), "s4")
     small, large = found.values.abs().amax((1, 2)).min(), found.values.abs().max()
     assert found.scale.peak == pytest.approx(float(large))
     assert small < large
-    assert found.image.size > (300, 300)
-    assert found.image.getpixel((found.image.width - 1, 0)) == (255, 255, 255)
+    words: list[tuple[int, str]] = []  # where each begins or ends, and what it says
+    write = ImageDraw.ImageDraw.text
+
+    def text(self: ImageDraw.ImageDraw, at: tuple[float, float], said: str, **how: object) -> None:
+        words.append((round(at[0]), said))
+        write(self, at, said, **how)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", text)
+    drawn, limit = np.asarray(found.image), found.scale.limit
+    assert min(drawn.shape[:2]) > 300
+    assert words[-3:] == [(14, f"{-limit:.3g}"), (114, "0"), (214, f"{limit:.3g}")]
+    bar = drawn[-30, 14:214]
+    assert bar[[0, -1]].tolist() == found.scale.colours(torch.tensor([-limit, limit])).tolist()
+    assert (drawn[-20:, 14:40] < 200).any(), "letters stand below it"
+    assert (drawn[-20:, 190:214] < 200).any()
 
 
 def test_zero_is_the_lightest_colour_of_rectified_and_of_signed_maps(net):

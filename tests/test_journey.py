@@ -131,6 +131,36 @@ def test_stops_are_the_stages_of_a_convnet_and_the_children_with_maps_of_any_oth
         stops(Vectors())
 
 
+class Kept(Net):
+    """Its forward keeps what it computes, by name and in a list."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen, self.runs = None, []
+
+    def forward(self, x):
+        self.seen = self.mid(self.stem(x))
+        self.runs.append(self.seen)
+        self.gates = self.gate(self.seen)
+        return self.fc(self.flatten(self.gates))
+
+
+class Branches(nn.Module):
+    """A plain dict of modules, which itself never runs."""
+
+    def __init__(self):
+        super().__init__()
+        self.parts = nn.ModuleDict({"first": nn.Conv2d(3, 4, 3), "second": nn.Conv2d(4, 2, 3)})
+
+    def forward(self, x):
+        return self.parts["second"](self.parts["first"](x)).mean((2, 3))
+
+
+def test_a_dict_of_modules_is_opened_like_a_list():
+    assert stops(Branches()) == ["parts.first", "parts.second"]
+    assert [s.name for s in journey(Branches(), torch.rand(3, 16, 16)).stages] == ["parts.first", "parts.second"]
+
+
 # ---- what units see ---------------------------------------------------------------------------------------
 
 
@@ -191,6 +221,15 @@ def test_the_page_needs_nothing_else_and_no_name_can_break_it(net):
     assert not re.search(r"""(src|href)=["'](?!data:)|https?://|@import|url\(""", page)
     assert page.count("</script>") == 2
     assert data_of(page)["network"] == net.name
+
+
+def test_one_value_is_an_answer_without_classes():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 14 * 14, 1))
+    found = journey(net, torch.rand(3, 16, 16))
+    assert (found.answers, found.labels, found.stages[-1].answer) == ((), (), True)
+    page = found.page()
+    assert page.count("all.labels[") == page.count("all.labels.length ?") + 1, "each is asked whether there are any"
+    assert len(found.stages[-1].activations.values) == data_of(page)["stages"][-1]["shape"][0] == 1
 
 
 def test_pages_stay_small():
@@ -258,6 +297,16 @@ def test_what_cannot_be_followed_is_refused_in_one_line(net):
         journey(net, torch.full((3, 40, 40), 1.5))
     with pytest.raises(ConvatlasError, match=r"^Strict does not run on a picture \(3, 40, 40\): 99 pixels wide$"):
         journey(Strict(), torch.rand(3, 40, 40), layers=["fc"])
+
+
+def test_no_tracers_stand_in_stays_in_the_network():
+    net = Kept().train()
+    journey(net, torch.rand(3, 40, 40))
+    assert type(net.seen) is type(net.gates) is torch.Tensor, "what its own run has kept"
+    assert [type(kept) for kept in net.runs] == [torch.Tensor]
+    net = Kept()
+    assert graph_of(net, (3, 40, 40)).place("mid.1")
+    assert (net.seen, net.runs, hasattr(net, "gates")) == (None, [], False)
 
 
 def test_the_network_stays_as_it_is(net):

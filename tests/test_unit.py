@@ -19,8 +19,8 @@ import convatlas
 from convatlas.cli import looking
 from convatlas.data import Arrays, loading
 from convatlas.errors import ConvatlasError, UnknownName
+from convatlas.visualize import optimize, units
 from convatlas.visualize import unit_parts as parts
-from convatlas.visualize import units
 from convatlas.visualize.control import untrained
 from convatlas.visualize.crops import View, crops
 from convatlas.visualize.finding import examples
@@ -304,6 +304,8 @@ def test_a_crop_at_the_border_lies_where_it_lies_in_the_window(net):
     crop = found.highest[0]
     view = View(net, "0", (4, SIDE, SIDE), (3, SIDE, SIDE))
     (corner,) = crops(found.found, view, [replace(crop.example, row=0, column=SIDE - 1)])
+    for one, hatched in ((corner, True), (replace(corner, window=corner.box), False)):
+        assert ("What is hatched lies beyond" in html(replace(found, highest=(one,), unprojected="no"))) == hatched
     alpha = np.asarray(parts.cell(found, corner).picture)[..., 3] > 0
     assert alpha.tolist() == [[False] * 3, [True, True, False], [True, True, False]]
 
@@ -344,6 +346,34 @@ def test_a_name_that_no_page_has_is_refused_before_any_work(monkeypatch):
     monkeypatch.setattr(loading, "load", never)
     with pytest.raises(ConvatlasError, match=r"x\.txt should end in \.html"):
         looking.unit("lenet5_modern", "stage1", 0, data="folder:nowhere", out=Path("x.txt"))
+    for verb, given in (("filters", []), ("activations", ["photo.png", "c3"]), ("journey", ["photo.png"])):
+        with pytest.raises(ConvatlasError, match=r"x\.txt should end in \."):
+            getattr(looking, verb)("lenet5_modern", *given, out=Path("x.txt"))
+
+
+def test_an_interrupted_page_is_told_by_the_status(made, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(looking, "network_of", lambda *given: network())
+    for interrupted, status in ((False, 0), (True, 130)):
+        monkeypatch.setattr(units, "unit", lambda *a, how=interrupted, **k: replace(made, interrupted=how))
+        assert looking.unit("NET", "2", 2, data=f"folder:{tmp_path}", out=tmp_path / "a.html") == status
+        assert ("interrupted: the page is what there was" in capsys.readouterr().err) == interrupted
+
+
+def test_where_a_value_is_no_number_the_last_good_picture_is_kept(tmp_path, monkeypatch):
+    for number in range(2):
+        Image.new("RGB", (SIDE, SIDE), (90 * number, 40, 7)).save(tmp_path / f"{number}.png")
+    monkeypatch.setattr(looking, "network_of", lambda *given: network())
+    good = optimize.Visualization("channel 2 of 2", torch.rand(1, 3, SIDE, SIDE), (), (False,), 4)
+
+    def broken(*given: object, **options: object) -> None:
+        raise optimize.NotFinite("channel 2 of 2 is no finite number in step 5", good)
+
+    monkeypatch.setattr(units, "visualize", broken)
+    with pytest.raises(ConvatlasError, match="in step 5"):
+        looking.unit("NET", "2", 2, data=f"folder:{tmp_path}", out=tmp_path / "a.html")
+    assert not (tmp_path / "a.html").exists()
+    with Image.open(tmp_path / "a-drawn.png") as kept:
+        assert kept.size == (SIDE, SIDE)
 
 
 def test_the_class_of_a_logit_is_named():

@@ -16,10 +16,12 @@ from convatlas.cli.picturing import (
     Picture,
     Seed,
     Weights,
+    keeping,
     named,
     network_of,
     numbers,
     save,
+    stopped,
     told,
     watching,
 )
@@ -40,10 +42,12 @@ def filters(
     Example: `convatlas visualize filters efficientnet_lite0`
     """
     from convatlas.visualize.kernels import filters as shown
+    from convatlas.weights.pictures import format_of
 
-    made = shown(network_of(network, weights), layer, unit=unit)
     words = ["filters", layer or "", "" if unit is None else str(unit)]
-    save(made.image, out or named(network, *filter(None, words)))
+    out = out or named(network, *filter(None, words))
+    format_of(out)  # a name that no picture has is refused before any work is done
+    save(shown(network_of(network, weights), layer, unit=unit).image, out)
     return 0
 
 
@@ -63,10 +67,12 @@ def activations(
     Example: `convatlas visualize activations efficientnet_lite0 photo.jpg stage4 --strongest 32`
     """
     from convatlas.visualize.maps import activations as shown
+    from convatlas.weights.pictures import format_of
 
-    chosen = None if channels is None else numbers(channels)
+    chosen, out = None if channels is None else numbers(channels), out or named(network, Path(picture).stem, layer)
+    format_of(out)
     made = shown(network_of(network, weights), picture, layer, strongest=strongest, channels=chosen)
-    save(made.image, out or named(network, Path(picture).stem, layer))
+    save(made.image, out)
     return 0
 
 
@@ -88,10 +94,11 @@ def journey(
     `convatlas visualize journey efficientnet_lite0 photo.jpg --out journey.svg`
     """
     from convatlas.visualize.travelling import journey as shown
+    from convatlas.visualize.travelling import kind_of
 
-    made = shown(network_of(network, weights), picture, layers=layer or None)
     out = out or named(network, Path(picture).stem).with_suffix(".html")
-    made.save(out)
+    kind_of(out)
+    shown(network_of(network, weights), picture, layers=layer or None).save(out)
     told(out)
     return 0
 
@@ -172,9 +179,10 @@ def unit(
     if pictures is None:
         raise ConvatlasError(f"{data} has no test pictures")
     net = network_of(network, weights)
-    with watching("", None) as watch:
+    drawn = out.with_name(f"{out.stem}-drawn.png")  # where there is no page, the last good picture
+    with watching("", None) as watch, keeping(drawn):
         made = about(net, layer, number, pictures, most=most, size=size, steps=steps, seed=seed, control=control,
                      bad_images=bad_images, folder=keep, watch=watch.stage)  # fmt: skip
     write_unit(made, out)
     told(out)
-    return 0
+    return stopped(made.interrupted, "page")

@@ -41,7 +41,7 @@ def capture(
     size = input_size or getattr(module, "input_size", None) or (3, 224, 224)
     label = name or getattr(module, "name", "") or type(module).__name__
     whole = _WithAux(module) if aux else module
-    with _evaluating(module):
+    with _untouched(module):
         try:
             return _symbolic(whole, label, size)
         except Exception as why_not:  # whatever a stranger's forward does under a tracer
@@ -78,14 +78,25 @@ class _WithAux(nn.Module):
 
 
 @contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    before = [(m, m.training) for m in module.modules()]
+def _untouched(module: nn.Module) -> Iterator[None]:
+    """The module in evaluation mode; afterwards every part of it holds what it held.
+
+    A forward that keeps what it computes (``self.seen = x``, ``self.seen.append(x)``) would keep a tracer's stand-ins.
+    """
+    parts = [m.__dict__ for m in module.modules()]
+    dicts = [*parts, *(held for own in parts for held in own.values() if isinstance(held, dict))]
+    lists = [held for own in parts for held in own.values() if isinstance(held, list)]
+    before = [*map(dict, dicts)], [*map(list, lists)]
     module.eval()
     try:
         yield
     finally:
-        for m, training in before:
-            m.training = training
+        for held, own in zip(dicts, before[0]):
+            held.update(own)
+            for new in held.keys() - own.keys():
+                del held[new]
+        for row, its in zip(lists, before[1]):
+            row[:] = its
 
 
 # ---- symbolic ---------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from PIL import Image, ImageDraw
 from torch import nn
@@ -12,7 +12,7 @@ from torch import nn
 from convatlas.errors import ConvatlasError
 from convatlas.visualize import objectives
 from convatlas.visualize.finding import shape_at
-from convatlas.visualize.optimize import Visualization, visualize
+from convatlas.visualize.optimize import NotFinite, Visualization, visualize
 from convatlas.visualize.sheets import INK, WORDS, font
 from convatlas.visualize.shown import Shown
 from convatlas.visualize.travelling import stops
@@ -31,6 +31,14 @@ class Row:
     made: Visualization
 
 
+class Broken(NotFinite):
+    """A value of a row is NaN or infinite.  rows: those before it, and its own as far as it was good."""
+
+    def __init__(self, error: NotFinite, rows: list[Row]):
+        super().__init__(str(error), error.good)
+        self.rows = rows
+
+
 def sheet(
     net: nn.Module,
     layers: Sequence[str] | None = None,
@@ -44,18 +52,31 @@ def sheet(
     """Channels of each layer, taken at random by the seed.
 
     layers: by default a ConvNet's stages; else those of the module's children that give a map.
-    watch: called with the layer that begins, and how many of how many are done.  Interrupted, it gives the rows so far.
+    watch: called with the layer that begins, and how many of how many are done.
+    Interrupted, it gives the rows so far, and ``made.interrupted`` of the last one says so.
+
+    Raises UnknownName for a layer that does not exist, before any row is drawn, and Broken, with the rows so far, where
+    a value is not finite.
     """
     if columns < 1:
         raise ConvatlasError(f"a row has at least 1 picture, not {columns}")
     layers, shown = list(layers or stops(net)), Shown(net)
+    shapes = [shape_at(net, layer, shown) for layer in layers]  # which also finds out whether there is such a layer
     rows: list[Row] = []
-    for done, layer in enumerate(layers):
-        if watch is not None:
-            watch(layer, done, len(layers))
-        shape = shape_at(net, layer, shown)
+    for done, (layer, shape) in enumerate(zip(layers, shapes)):
         units = sorted(random.Random(f"{seed} {layer}").sample(range(shape[0]), min(columns, shape[0])))
-        made = visualize(net, objectives.channel(layer, units), count=len(units), size=size, steps=steps, seed=seed)
+        try:
+            if watch is not None:
+                watch(layer, done, len(layers))
+            made = visualize(net, objectives.channel(layer, units), count=len(units), size=size, steps=steps, seed=seed)
+        except NotFinite as error:
+            begun = [Row(layer, shape, tuple(units), error.good)] if error.good.steps else []
+            raise Broken(error, rows + begun) from None
+        except KeyboardInterrupt:  # before the row's first step
+            if not rows:
+                raise
+            rows[-1] = replace(rows[-1], made=replace(rows[-1].made, interrupted=True))
+            break
         rows.append(Row(layer, shape, tuple(units), made))
         if made.interrupted:
             break

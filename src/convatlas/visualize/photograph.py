@@ -65,7 +65,8 @@ def dream(
     objective: ``objectives.layer("stage4")`` is DeepDream's own; any other of a layer goes too.
     largest: a larger photograph is made smaller.  watch: called after every step; at KeyboardInterrupt what there is
     then is returned.
-    Raises ConvatlasError where the network does not run on pictures of such sizes, and where a value is not finite.
+    Raises ConvatlasError where the network does not run on pictures of such sizes, and NotFinite, with the picture so
+    far, where a value is not finite.
     """
     if octaves < 1 or steps < 1 or scale <= 1 or largest < SMALLEST:
         raise ConvatlasError(f"a dream needs at least 1 octave, 1 step, {SMALLEST} pixels and a scale above 1")
@@ -84,8 +85,13 @@ def dream(
             for size in sizes:
                 base, details = _resized(whole, size), _resized(details, size)
                 taps = Taps(fast, objective.layers, shown(base))
-                for _ in range(steps):
-                    details, value = _climbed(base, details, objective, taps, shown, rate, jitter, chance)
+                for step in range(steps):
+                    climbed, value = _climbed(base, details, objective, taps, shown, rate, jitter, chance)
+                    if climbed is None:
+                        good = Visualization(objective.title, (base + details).clamp(0, 1), (), (False,), done)
+                        raise NotFinite(f"{objective.title} is no finite number in step {step + 1} at {size[0]} x "
+                                        f"{size[1]} pixels", good)  # fmt: skip
+                    details = climbed
                     done += 1
                     if watch is not None:
                         watch(done, [value], (base + details).clamp(0, 1))
@@ -105,8 +111,8 @@ def _climbed(
     rate: float,
     jitter: int,
     chance: random.Random,
-) -> tuple[Tensor, float]:
-    """The details after one step, and the objective's value before it."""
+) -> tuple[Tensor | None, float]:
+    """The details after one step, None where a value is not finite, and the objective's value before it."""
     by = chance.randint(-jitter, jitter), chance.randint(-jitter, jitter)
     picture = (base + details).clamp(0, 1).requires_grad_()
     moved = picture.roll(by, (2, 3))
@@ -117,9 +123,7 @@ def _climbed(
     (gradient,) = torch.autograd.grad(worth, picture)
     size = gradient.abs().mean()
     if not bool(torch.isfinite(worth) & torch.isfinite(size)):
-        good = Visualization(objective.title, picture.detach(), (), (False,), 0)
-        raise NotFinite(f"{objective.title} is no finite number at {base.shape[2]} x {base.shape[3]} pixels; a lower "
-                        "rate may help", good)  # fmt: skip
+        return None, worth.item()
     return (picture.detach() + rate * gradient / size.clamp(min=1e-12)).clamp(0, 1) - base, worth.item()
 
 

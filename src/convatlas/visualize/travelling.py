@@ -74,15 +74,22 @@ class Journey:
     def save(self, path: str | Path) -> None:
         """Written whole or not at all: the page as .html, the figure as .png, .svg or .pdf."""
         path = Path(path)
-        kind = path.suffix.lower().removeprefix(".")
-        if kind in ("html", "htm"):
+        kind = kind_of(path)
+        if kind == "html":
             text = self.page()
             write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
-        elif kind in ("png", "svg", "pdf"):
+        else:
             made, undated = self.figure(), {"Date": None} if kind == "svg" else None
             write_whole(path, lambda beside: made.savefig(beside, format=kind, dpi=150, metadata=undated))
-        else:
-            raise ConvatlasError(f"{path} should end in .html, .png, .svg or .pdf")
+
+
+def kind_of(path: Path) -> str:
+    """ "html", "png", "svg" or "pdf", by a file's name.  Raises ConvatlasError for any other."""
+    kinds = {".html": "html", ".htm": "html", ".png": "png", ".svg": "svg", ".pdf": "pdf"}
+    kind = kinds.get(path.suffix.lower())
+    if kind is None:
+        raise ConvatlasError(f"{path} should end in .html, .png, .svg or .pdf")
+    return kind
 
 
 def journey(
@@ -155,10 +162,11 @@ def stops(net: nn.Module) -> list[str]:
 
 
 def _children(net: nn.Module, opened: bool) -> list[str]:
-    """The paths of a module's children, those of a list among them; opened: those of plain sequences too."""
+    """The paths of a module's children, those of a list or dict of them among them; opened: those of plain sequences
+    too."""
     paths = []
     for name, child in net.named_children():
-        listed = isinstance(child, nn.ModuleList)  # which does not run itself
+        listed = isinstance(child, nn.ModuleList | nn.ModuleDict)  # which does not run itself
         inner = [f"{name}.{own}" for own, _ in child.named_children()]
         paths += inner if listed else [name, *inner] if opened and type(child) is nn.Sequential else [name]
     return paths

@@ -78,12 +78,14 @@ def _section(title: str, body: str) -> str:
 def _highest(unit: Unit) -> str:
     if unit.unprojected:
         cells = _cells(parts.cell(unit, crop) for crop in unit.highest)
-        return f'<div class="crops">{cells}</div><p class="note">No projections: {escape(unit.unprojected)}.</p>'
-    pairs = "".join(
-        f'<div class="pair">{_cells([parts.cell(unit, crop), parts.led(unit, crop)])}</div>' for crop in unit.highest
-    )
-    return (f'<div class="pairs">{pairs}</div><p class="note">Beside each crop what deconvnet leads back from this one '
-            "activation to the pixels, each on its own scale around grey.</p>")  # fmt: skip
+        shown = f'<div class="crops">{cells}</div>'
+    else:
+        pairs = "".join(
+            f'<div class="pair">{_cells([parts.cell(unit, crop), parts.led(unit, crop)])}</div>'
+            for crop in unit.highest
+        )
+        shown = f'<div class="pairs">{pairs}</div>'
+    return f'{shown}<p class="note">{escape(parts.about_highest(unit))}</p>'
 
 
 def _cells(cells: Iterable[Cell]) -> str:
@@ -144,7 +146,7 @@ def _histogram(unit: Unit) -> str:
 
 STYLE = """
 :root{color-scheme:light dark;--sans:system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif;
---page:#fdfdfc;--card:#f4f4f2;--ink:#2b2d33;--quiet:#74777e;--line:#d8d9dd;--low:#2d6cb4;--high:#b4552d;--bar:#aeb2ba}
+--page:#fdfdfc;--card:#f4f4f2;--ink:#2b2d33;--quiet:#6b6e75;--line:#d8d9dd;--low:#2d6cb4;--high:#b4552d;--bar:#aeb2ba}
 @media (prefers-color-scheme:dark){:root{--page:#17181b;--card:#212328;--ink:#e6e7ea;--quiet:#9b9ea6;--line:#3a3d44;
 --low:#6ea8ea;--high:#e58a5f;--bar:#5b5f68}}
 *{box-sizing:border-box}
@@ -157,8 +159,9 @@ p{margin:8px 0}.line,.note{color:var(--quiet)}.note{font-size:12.5px}
 figure{margin:0;min-width:0}
 figcaption{font-size:12px;line-height:1.4;color:var(--quiet);margin-top:5px}
 figcaption b{display:block;color:var(--ink);font-weight:600;font-variant-numeric:tabular-nums}
-figcaption span{display:block;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
-.histogram span{white-space:normal}
+figcaption span{display:-webkit-box;-webkit-box-orient:vertical;-webkit-line-clamp:2;overflow:hidden;
+overflow-wrap:anywhere}
+.histogram span{display:block}
 .frame{position:relative;aspect-ratio:1;border-radius:5px;overflow:hidden;
 background:repeating-linear-gradient(45deg,var(--line) 0 1px,var(--card) 1px 7px)}
 .frame img{display:block;width:100%;height:100%}

@@ -144,6 +144,15 @@ def led(unit: Unit, crop: Crop) -> Cell:
     return replace(cell(unit, replace(crop, picture=crop.projection / most / 2 + 0.5)), value="", name="", place="")
 
 
+def about_highest(unit: Unit) -> str:
+    """What stands below the highest crops."""
+    said = (f"No projections: {unit.unprojected}." if unit.unprojected else
+            "Beside each crop what deconvnet leads back from this one activation to the pixels, each on its own scale "
+            "around grey.")  # fmt: skip
+    cut = any(crop.box != crop.window for crop in unit.highest)
+    return f"{said} What is hatched lies beyond the picture." if cut else said
+
+
 @dataclass(frozen=True)
 class Bars:
     """The sample's histogram: edges (B + 1,), heights (B,) in 0 … 1, and whether these are logarithms."""

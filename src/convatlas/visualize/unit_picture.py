@@ -48,11 +48,9 @@ def picture(unit: Unit) -> Image.Image:
 def _highest(sheet: _Sheet, unit: Unit) -> None:
     if unit.unprojected:
         sheet.rows([parts.cell(unit, crop) for crop in unit.highest], 9)
-        sheet.text(f"No projections: {unit.unprojected}.", 16)
-        return
-    sheet.rows([cell for crop in unit.highest for cell in (parts.cell(unit, crop), parts.led(unit, crop))], 6)
-    sheet.text("Beside each crop what deconvnet leads back from this one activation to the pixels, each on its own "
-               "scale around grey.", 16)  # fmt: skip
+    else:
+        sheet.rows([cell for crop in unit.highest for cell in (parts.cell(unit, crop), parts.led(unit, crop))], 6)
+    sheet.text(parts.about_highest(unit), 16)
 
 
 class _Sheet:
