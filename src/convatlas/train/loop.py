@@ -281,11 +281,14 @@ class Loop:
         seconds, self.gathered = (now - self.gathered) / len(self.pending), now
         if self.order.world > 1:
             asked = torch.tensor([[stop, due], [seconds, 0]], dtype=stacked.dtype, device=stacked.device)
-            *rows, (stop, due), (seconds, _) = self.accelerator.reduce(torch.cat([stacked, asked]), "mean").tolist()
+            shares = self.accelerator.gather(torch.cat([stacked, asked])[None]).tolist()
+            # Added up in the processes' order, which torch's own reduction changes with the number of steps.
+            means = [[sum(values) / len(shares) for values in zip(*row)] for row in zip(*shares)]
+            *rows, (stop, due), (seconds, _) = means
         else:
             rows = stacked.tolist()
         if self.together:
-            self.every = max(1, min(TOGETHER, int(PATIENCE / seconds)))
+            self.every = max(1, min(TOGETHER, int(PATIENCE / max(seconds, 1e-9))))
         for (step, rate, _), (loss, accuracy) in zip(self.pending, rows):
             self.log.write("train", round(step / self.order.steps, 6), step,
                            loss=loss, accuracy=accuracy, learning_rate=rate)  # fmt: skip
@@ -295,16 +298,8 @@ class Loop:
                 raise self._not_finite(f"the loss is {loss} at {at}")
         self.pending = []
         speed = self.state.pictures / self.state.seconds if self.state.seconds else 0.0
-        self.watch(
-            "step",
-            {
-                "step": self.done,
-                "epoch": self.done / self.order.steps,
-                "loss": loss,
-                "accuracy": accuracy,
-                "images_per_second": speed,
-            },
-        )
+        self.watch("step", {"step": self.done, "epoch": self.done / self.order.steps, "loss": loss,
+                            "accuracy": accuracy, "images_per_second": speed})  # fmt: skip
         if stop or (due and self.state.step < self.order.steps):  # at an epoch's end one is saved anyhow
             self.save()
         if stop:
