@@ -231,6 +231,21 @@ def test_a_convolution_that_two_read_is_not_folded() -> None:
     assert torch.allclose(net(x), folded(net)(x), atol=1e-6)
 
 
+def test_a_module_with_two_names_is_found_by_both() -> None:
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 2, 3)
+            self.act1 = self.act2 = nn.ReLU()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.act2(self.conv(x))
+
+    net, x = Named(), torch.rand(1, 3, 8, 8)
+    assert worth(objectives.channel("act2", 1), net, x) == worth(objectives.channel("act1", 1), net, x)
+    assert visualize(net, objectives.channel("act2", 1), size=8, steps=2).steps == 2
+
+
 # ---- objectives -------------------------------------------------------------------------------------------
 
 

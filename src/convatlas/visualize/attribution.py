@@ -148,9 +148,9 @@ def attribute(
         pixels = shown.seen(picture)
         x = shown(pixels).detach()
         if method == "grad-cam" and layer is None:
-            layer = last_map(net, x.clone())
+            layer = last_map(net, x)
         layers = [OUTPUT] if layer is None else [layer, OUTPUT] if method == "grad-cam" else [layer]
-        taps = Taps(net, layers, x.clone())
+        taps = Taps(net, layers, x)
         aim, score = _aimed(net, taps, x, target, layers[-1], unit, at)
         made: Tensor | None = None
         if method == "saliency":
@@ -176,9 +176,11 @@ def _projected(taps: Taps, aim: Aim, shown: Shown, pixels: Tensor, rule: str) ->
     """(C, H, W), in RGB."""
     assert rule in RULES
     if rule == "guided":
-        answer, found = signal(taps, aim, pixels.detach().requires_grad_(), shown, rule)
+        leaf = pixels.detach().requires_grad_()
+        answer, found = signal(taps, aim, leaf, shown(leaf), rule)
     else:
-        answer, found = signal(taps, aim, shown(pixels).detach().requires_grad_(), Tensor.clone, rule)
+        leaf = shown(pixels).detach().requires_grad_()
+        answer, found = signal(taps, aim, leaf, leaf, rule)
         found = in_rgb(found, shown)
     if aim.layer != OUTPUT and float(answer) <= 0:
         raise ConvatlasError(f"{aim.label} is silent for this picture: there is nothing to project")
@@ -188,7 +190,7 @@ def _projected(taps: Taps, aim: Aim, shown: Shown, pixels: Tensor, rule: str) ->
 def _aimed(net: nn.Module, taps: Taps, x: Tensor, target: int | str | None, layer: str, unit: int | None,
            at: Place | None) -> tuple[Aim, float]:  # fmt: skip
     with torch.no_grad():
-        out = taps(x.clone())[layer]
+        out = taps(x)[layer]
         aim = class_aim(net, out, target) if unit is None else unit_aim(layer, out, unit, at)
         score = float(aim.of(out))
     if not np.isfinite(score):

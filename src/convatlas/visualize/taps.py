@@ -24,6 +24,8 @@ def path_of(net: nn.Module, layer: str) -> str:
     if layer == OUTPUT:
         return OUTPUT
     paths = [path for path, _ in net.named_modules() if path]
+    if layer in dict(net.named_modules(remove_duplicate=False)):  # of a module with several names, any
+        return layer
     return paths[places(paths, layer, name_of(net))[0]]
 
 
@@ -71,7 +73,7 @@ class Taps:
     def __init__(self, net: nn.Module, layers: Iterable[str], like: Tensor):
         self.net = net
         self.layers = tuple(dict.fromkeys(layers))
-        modules = dict(net.named_modules())
+        modules = dict(net.named_modules(remove_duplicate=False))
         self._modules = {layer: modules[path_of(net, layer)] for layer in self.layers}
         self._runs = dict.fromkeys(self.layers, 0)
         with torch.no_grad():
@@ -108,7 +110,7 @@ class Taps:
 
         handles = [self._modules[layer].register_forward_hook(tap(layer)) for layer in self.layers]
         try:
-            self.net(x)
+            self.net(x.clone())  # a first layer may write over it
         except _Reached:
             pass
         except ConvatlasError:
