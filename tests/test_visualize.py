@@ -168,8 +168,115 @@ def test_only_the_rectifier_that_a_layer_ends_in_loses_its_limit() -> None:
             return self.last(self.act(self.conv(x)))
 
     net, x = Shared().eval(), 50 * torch.randn(1, 3, 8, 8)
-    assert torch.allclose(folded(net, uncap="")(x), net(x), atol=1e-4)
-    assert float(folded(net, uncap="act").act(torch.tensor(9.0))) == 9
+    assert torch.allclose(folded(net, uncap=[""])(x), net(x), atol=1e-4)
+    assert float(folded(net, uncap=["act"]).act(torch.tensor(9.0))) == 9
+
+
+@pytest.mark.parametrize("path", ["0", "1", "0.0"])
+def test_what_a_hook_sees_or_changes_is_not_folded(path: str) -> None:
+    conv = nn.Sequential(nn.Conv2d(3, 4, 3)) if path == "0.0" else nn.Conv2d(3, 4, 3)
+    net, x = nn.Sequential(conv, nn.BatchNorm2d(4), nn.ReLU()).eval(), torch.randn(1, 3, 8, 8)
+    nn.init.uniform_(net[1].running_mean)
+    net.get_submodule(path).register_forward_hook(lambda module, given, out: out.abs())
+    assert torch.allclose(folded(net)(x), net(x), atol=1e-6)
+    before = nn.Sequential(conv, nn.BatchNorm2d(4))
+    before[1].register_forward_pre_hook(lambda module, given: given[0] * 2)
+    assert torch.allclose(folded(before.eval())(x), before(x), atol=1e-6)
+
+
+def normed() -> nn.Module:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+    nn.init.uniform_(net[1].weight, 0.2, 0.4)
+    return net.eval()
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("kind", ["old spectral norm", "pruned", "old weight norm", "weight norm"])
+def test_a_reparametrised_convolution_is_drawn_as_it_is_or_refused_with_a_remedy(kind: str) -> None:
+    from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
+
+    net, x = normed(), torch.randn(1, 3, 16, 16)
+    if kind == "pruned":
+        prune.l1_unstructured(net[0], "weight", 0.5)
+    else:
+        {"old spectral norm": spectral_norm, "old weight norm": weight_norm,
+         "weight norm": parametrizations.weight_norm}[kind](net[0])  # fmt: skip
+    channel = objectives.channel("2", 1)
+    if kind in ("pruned", "old weight norm"):
+        with pytest.raises(
+            ConvatlasError, match=r"cannot be copied .* take that off first, as by prune.remove"
+        ) as caught:
+            visualize(net, channel, size=16, steps=2)
+        assert "\n" not in str(caught.value)
+    else:
+        assert visualize(net, channel, size=16, steps=2).steps == 2
+    net.requires_grad_(False)
+    with torch.no_grad():
+        net(x)  # after this its weights can be copied
+        assert torch.allclose(folded(net)(x), net(x), atol=1e-5)
+
+
+def kinds_of(net: nn.Module) -> list[type]:
+    return [type(module) for module in net.modules()]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_network_that_does_not_say_its_size_is_folded_at_the_one_it_reads(channels: int, monkeypatch: Any) -> None:
+    from convatlas.visualize import optimize
+
+    made: list[nn.Module] = []
+    monkeypatch.setattr(optimize, "folded", lambda *a, **k: made.append(folded(*a, **k)) or made[-1])
+    net = nn.Sequential(
+        nn.Conv2d(channels, 4, 3), nn.BatchNorm2d(4), nn.ReLU6(), nn.Flatten(), nn.Linear(4 * 30 * 30, 3)
+    )
+    visualize(net, objectives.channel("2", 0), size=32, steps=2)
+    assert not {nn.BatchNorm2d, nn.ReLU6} & {*kinds_of(made[0])}
+    net.input_size = (channels, 32, 32)
+    visualize(net, objectives.channel("2", 0), size=24, steps=2)
+    assert not {nn.BatchNorm2d, nn.ReLU6} & {*kinds_of(made[1])}
+
+
+def test_a_network_of_one_size_that_does_not_say_so_is_drawn_at_that_size() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 32 * 32, 10))
+    made = visualize(net, objectives.logit(3), size=32, steps=3)
+    assert made.pictures.shape == (1, 3, 32, 32)
+    assert worth(objectives.logit(3), net, Shown(net)(made.pictures)) == pytest.approx(made.values[0])
+    with pytest.raises(ConvatlasError, match="does not run"):
+        visualize(net, objectives.logit(3), size=40, steps=3)
+
+
+@pytest.mark.parametrize("limit", [nn.ReLU6(), nn.ReLU6(inplace=True), nn.Hardtanh(0, 6)])
+@pytest.mark.parametrize("path", ["", "1"])
+def test_every_last_rectifier_with_a_limit_loses_it_and_is_else_as_it_was(limit: nn.Module, path: str) -> None:
+    net, x = nn.Sequential(nn.Conv2d(3, 4, 3), limit), 50 * torch.randn(1, 3, 8, 8)
+    without = folded(net, uncap=[path])
+    assert torch.equal(without(x), net[0](x).relu())
+    assert type(without[1]) is nn.ReLU
+    assert without[1].inplace == limit.inplace
+    assert type(net[1]) is type(limit)
+
+
+def test_a_limit_that_is_no_rectifiers_stays() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Hardtanh())
+    assert type(folded(net, uncap=["1"])[1]) is nn.Hardtanh
+
+
+def test_all_layers_of_an_objective_lose_their_limits() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU6(), nn.Conv2d(4, 4, 3), nn.ReLU6())
+    for conv in (net[0], net[2]):
+        conv.weight.data.abs_().mul_(20)
+    both = objectives.channel("1", 1) + objectives.channel("3", 1)
+    options: dict[str, Any] = dict(size=16, steps=30, preprocess=AS_IT_IS)
+    on, until = (visualize(net, both, uncapped=uncapped, **options) for uncapped in (True, False))
+    before = [worth(objectives.channel("0", 1), net, made.pictures) for made in (on, until)]
+    assert before[0] > 1.05 * before[1]
+
+
+def test_a_rectifier_after_a_function_that_keeps_its_output_can_lose_its_limit() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sigmoid(), nn.ReLU6())
+    assert visualize(net, objectives.channel("2", 1), size=16, steps=2).steps == 2
 
 
 def test_an_early_layer_of_a_network_of_one_size_is_drawn_at_the_size_asked_for() -> None:

@@ -91,7 +91,8 @@ def visualize(
     preprocess: how the network wants a picture's values; by default what came with its weights, else ImageNet's mean
     and deviation.  begin: pictures (count, C, H, W) in [0, 1] to begin with.
     waking: steps in which the gradient of a silent unit is led around the rectifiers; by default half of all.
-    uncapped: where a layer ends in a ReLU6 count beyond the 6, at which its pictures would else stop, pale.
+    uncapped: where a layer ends in a ReLU6, or an ``nn.Hardtanh`` from 0, count beyond the limit, at which its pictures
+    would else stop, pale; a limit that is no module (``F.relu6``, a clamp) stays.
     watch: is called every 16 steps, and may raise KeyboardInterrupt: the best until then is returned.
 
     The same seed and the same number of threads give the same picture, bit for bit.
@@ -125,9 +126,10 @@ def visualize(
             made.fill(begin)
         made.to(shown.like.device)
         paths = [path_of(net, layer) for layer in objective.layers]
-        fast = folded(net, keep=paths, uncap=paths[0] if uncapped and len(paths) == 1 else None)
+        x = shown(made().detach())
+        fast = folded(net, size=(channels, height, width), keep=paths, uncap=paths if uncapped else ())
         fast.to(memory_format=torch.channels_last)
-        taps, side = tapped(fast, objective.layers, shown(made().detach()), (own[0], own[1]))
+        taps, side = tapped(fast, objective.layers, x, (own[0], own[1]))
         ascent = _Ascent(objective, made, taps, shown, robust, side, rate, chance)
         found = ascent.run(steps, max(1, steps // 2) if waking is None else waking, watch)
         return replace(found, values=ascent.worth_at_rest(net))
@@ -137,18 +139,21 @@ def tapped(
     net: nn.Module, layers: Sequence[str], x: Tensor, own: tuple[int, int]
 ) -> tuple[Taps | None, tuple[int, int] | None]:
     """Taps on layers for pictures of the size of x; and the one size at which the network runs, where it runs on no
-    other: its own."""
+    other: that of x or, where it does not run at that, its own."""
     if not layers:
         return None, None
     try:
         taps = Taps(net, layers, x)
-        with torch.no_grad():
-            taps(F.pad(x[:1], (0, 5, 0, 5)))
-        return taps, None
     except UnknownName:
         raise
     except ConvatlasError:
         return Taps(net, layers, _sized(x, own)), own
+    try:
+        with torch.no_grad():
+            taps(F.pad(x[:1], (0, 5, 0, 5)))
+    except ConvatlasError:
+        return taps, (x.shape[2], x.shape[3])
+    return taps, None
 
 
 class _Ascent:

@@ -19,13 +19,15 @@ OUTPUT = ""
 def path_of(net: nn.Module, layer: str) -> str:
     """The path of the submodule that a user calls ``layer``: with or without "trunk.", or the last words of one.
 
+    Of a module that has several paths, the first.
     Raises UnknownName, and ConvatlasError that names them where several end so.
     """
     if layer == OUTPUT:
         return OUTPUT
     paths = [path for path, _ in net.named_modules() if path]
-    if layer in dict(net.named_modules(remove_duplicate=False)):  # of a module with several names, any
-        return layer
+    every = dict(net.named_modules(remove_duplicate=False))
+    if layer in every:
+        return next(path for path, module in net.named_modules() if module is every[layer])
     return paths[places(paths, layer, name_of(net))[0]]
 
 
@@ -73,7 +75,7 @@ class Taps:
     def __init__(self, net: nn.Module, layers: Iterable[str], like: Tensor):
         self.net = net
         self.layers = tuple(dict.fromkeys(layers))
-        modules = dict(net.named_modules(remove_duplicate=False))
+        modules = dict(net.named_modules())
         self._modules = {layer: modules[path_of(net, layer)] for layer in self.layers}
         self._runs = dict.fromkeys(self.layers, 0)
         with torch.no_grad():
