@@ -278,6 +278,32 @@ def test_what_would_give_the_plain_gradient_under_another_name_is_refused_with_t
     attribute(net, picture, method="saliency", target=2, preprocess=PLAIN)
 
 
+def without_gradient(x: Tensor) -> Tensor:
+    with torch.no_grad():
+        return x.sigmoid()
+
+
+HIDDEN = {
+    "data": lambda x: x * (x.data > 0),
+    "detach, compared": lambda x: x * (x.detach() > 0).float(),
+    "detach, bent": lambda x: x * x.detach().sigmoid(),
+    "detached in place": lambda x: x * x.clone().detach_().sigmoid(),
+    "torch.detach": lambda x: x * torch.detach(x).sigmoid(),
+    "no_grad": lambda x: x * without_gradient(x),
+    "the second argument": lambda x: x * torch.lt(torch.zeros(()), x),
+    "bool": lambda x: x * x.relu().bool(),
+}
+
+
+@pytest.mark.parametrize("form", HIDDEN)
+@pytest.mark.parametrize("method", ["guided", "deconvnet"])
+def test_a_rectifier_that_autograd_does_not_see_is_refused(form, method, picture):
+    net = small(HIDDEN[form])
+    assert "its own values" in complaint(net, picture, method=method, target=2, preprocess=PLAIN)
+    with pytest.raises(ConvatlasError, match="its own values"):
+        project(net, picture[None], "third", 0, rule=method)
+
+
 @pytest.mark.parametrize("norm", [nn.InstanceNorm2d(4), nn.BatchNorm2d(4, track_running_stats=False)])
 def test_a_norm_by_the_pictures_own_statistics_is_not_linear(norm, picture):
     net = nn.Sequential(nn.Conv2d(3, 4, 3), norm, nn.ReLU(), nn.Flatten(), nn.Linear(400, 3))
@@ -333,6 +359,8 @@ LINEAR = {
     "grid": lambda x: F.grid_sample(x, torch.zeros(1, 3, 3, 2), align_corners=False),
     "constant factor": lambda x: x * torch.arange(3.0).view(3, 1, 1),
     "another type": lambda x: x.double().float(),
+    "made in its shape": lambda x: x + torch.ones_like(x) + x.new_zeros(x.shape),
+    "checked": lambda x: x if x.isfinite().all() else None,
 }
 
 

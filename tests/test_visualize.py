@@ -126,6 +126,28 @@ def test_the_network_and_chance_stay_as_they_were() -> None:
     assert chance[1] == random.getstate()
 
 
+def test_a_network_that_draws_by_itself_gives_the_same_picture_for_a_seed_and_leaves_chance_alone() -> None:
+    from convatlas.visualize import activations
+
+    class Restless(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = small()[0]
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.dropout(self.conv(x), 0.5, training=True)
+
+    torch.manual_seed(5)
+    net, chance = Restless(), torch.get_rng_state()
+    a, b, c = (visualize(net, objectives.channel("", 2), size=24, steps=5, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(chance, torch.get_rng_state())
+    assert torch.equal(a.pictures, b.pictures)
+    assert a.values == b.values != c.values
+    maps = [activations(net, torch.rand(3, 24, 24, generator=torch.Generator().manual_seed(0)), "") for _ in range(2)]
+    assert torch.equal(maps[0].values, maps[1].values)
+    assert torch.equal(chance, torch.get_rng_state())
+
+
 def test_folding_changes_no_answer_and_spares_what_is_asked_for() -> None:
     net, x = small().eval(), torch.randn(2, 3, 16, 16)
     whole, spared = folded(net), folded(net, keep=["0"])

@@ -15,12 +15,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from convatlas.errors import ConvatlasError, UnknownName
-from convatlas.visualize.gradients import Watch, aside, grad_cam, last_map, saliency, smoothgrad, strongest
+from convatlas.visualize.gradients import Watch, grad_cam, last_map, saliency, smoothgrad, strongest
 from convatlas.visualize.occlusion import Sides, occlusion, windows
 from convatlas.visualize.projection import RULES, in_grey, in_rgb, project, signal
 from convatlas.visualize.sheets import Scale, enlarged, framed, grid, image, number, scale_bar
 from convatlas.visualize.shown import Shown
-from convatlas.visualize.taps import OUTPUT, Taps, name_of
+from convatlas.visualize.taps import OUTPUT, Taps, aside, name_of
 from convatlas.visualize.targets import Aim, Place, class_aim, class_of, unit_aim
 from convatlas.weights.preprocess import Preprocess
 
@@ -143,7 +143,7 @@ def attribute(
         raise ConvatlasError("a place is that of a unit: name its layer and channel")
     if batch < 1:
         raise ConvatlasError(f"at least 1 picture runs at once, not {batch}")
-    with aside(net):
+    with aside(net, seed):
         shown = Shown(net, preprocess)
         pixels = shown.seen(picture)
         x = shown(pixels).detach()

@@ -23,7 +23,7 @@ from convatlas.visualize.objectives import PICTURE, Objective
 from convatlas.visualize.robust import ROBUST, Robust
 from convatlas.visualize.rules import Rectifiers, redirect
 from convatlas.visualize.shown import Shown
-from convatlas.visualize.taps import Taps, evaluating, path_of
+from convatlas.visualize.taps import Taps, aside, path_of
 from convatlas.weights.preprocess import Preprocess
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def visualize(
     if min(height, width) < 8:
         raise ConvatlasError(f"a picture measures at least 8 pixels each way, not {height} x {width}")
     robust = robust.at(min(height, width))
-    with evaluating(net), kept(), torch.inference_mode(False), torch.enable_grad():
+    with aside(net, seed), kept():
         shown = Shown(net, preprocess)
         draw, chance = torch.Generator().manual_seed(seed), random.Random(seed)
         own_colours = imagenets_colours(channels) if colours is None else colours

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from convatlas.errors import ConvatlasError, UnknownName
 from convatlas.visualize.bends import refuse_what_bends
-from convatlas.visualize.gradients import aside, back
+from convatlas.visualize.gradients import back
 from convatlas.visualize.rules import Rectifiers, Rule, deconvnet, guided
 from convatlas.visualize.sheets import image
 from convatlas.visualize.shown import Shown
-from convatlas.visualize.taps import OUTPUT, Taps
+from convatlas.visualize.taps import OUTPUT, Taps, aside
 from convatlas.visualize.targets import Aim, Place, unit_aim
 
 if TYPE_CHECKING:

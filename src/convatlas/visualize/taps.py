@@ -59,6 +59,26 @@ def evaluating(net: nn.Module) -> Iterator[None]:
             p.requires_grad_(True)
 
 
+@contextmanager
+def seeded(net: nn.Module, seed: int) -> Iterator[None]:
+    """Torch's random numbers from a seed, on the CPU and where the module is; afterwards they go on as before."""
+    device = next(net.parameters(), torch.empty(0)).device
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every device, and none is put back
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def aside(net: nn.Module, seed: int = 0) -> Iterator[None]:
+    """Evaluating, with gradients on, whatever is around, and torch's random numbers from a seed: a network may draw
+    some in evaluation too.  Afterwards the network and the random numbers are as they were."""
+    with evaluating(net), seeded(net, seed), torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
 class _Reached(Exception):
     """The last layer has run; what lies beyond it need not."""
 
