@@ -24,7 +24,7 @@ from convatlas.visualize.fullsheet import drawn, sheet
 from convatlas.visualize.objectives import Objective
 from convatlas.visualize.optimize import NotFinite, Visualization, visualize
 from convatlas.visualize.photograph import dream, invert
-from convatlas.visualize.robust import ROBUST
+from convatlas.visualize.robust import ROBUST, Robust
 from convatlas.visualize.sheets import image, tensor
 from convatlas.visualize.shown import Shown
 from convatlas.visualize.taps import Taps
@@ -581,14 +581,116 @@ def test_robustness_moves_and_keeps_the_range(name: str) -> None:
         assert torch.equal(made, x)
 
 
+def test_the_presets_are_the_published_ones() -> None:
+    lucid, distill = ROBUST["lucid"], ROBUST["distill"]
+    assert (lucid.pad, lucid.jitter, lucid.last_jitter, lucid.crop) == (12, 8, 4, False)
+    assert lucid.scales == pytest.approx([0.9, 0.92, 0.94, 0.96, 0.98, 1, 1.02, 1.04, 1.06, 1.08, 1.1])
+    assert sorted(lucid.angles) == sorted([*range(-10, 11), 0, 0, 0, 0, 0])
+    assert (distill.pad, distill.jitter, distill.last_jitter, distill.crop) == (16, 16, 8, True)
+    assert distill.scales == (1, 0.975, 1.025, 0.95, 1.05)
+    assert distill.angles == (-5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5)
+    assert ROBUST["none"] == Robust()
+    assert float(Robust(pad=3)(torch.ones(1, 1, 8, 8), random.Random(0))[0, 0, 0, 0]) == 0.5
+
+
+def test_small_pictures_are_moved_by_amounts_in_proportion() -> None:
+    assert ROBUST["lucid"].at(96) == ROBUST["lucid"]
+    half = ROBUST["distill"].at(48)
+    assert (half.pad, half.jitter, half.last_jitter, half.crop) == (8, 8, 4, True)
+
+
 def test_a_turn_by_a_right_angle_is_a_turn() -> None:
     from convatlas.visualize.robust import _turned
 
     x = torch.rand(1, 1, 9, 9)
-    turned = _turned(x, 1, math.radians(90))
-    assert torch.allclose(turned, x.rot90(1, (2, 3)), atol=1e-4) or torch.allclose(
-        turned, x.rot90(-1, (2, 3)), atol=1e-4
+    turned, _ = _turned(x, 1, math.radians(90))
+    assert torch.allclose(turned, x.rot90(1, (2, 3)), atol=1e-4)
+    wide = torch.full((1, 1, 21, 31), 0.5)
+    wide[0, 0, 10, 15 + 6] = 1  # 6 pixels to the right of the middle
+    turned, _ = _turned(wide, 1, math.radians(90))
+    assert divmod(int(turned.argmax()), 31) == (10 - 6, 15)
+    assert float(turned.max()) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ROBUST)
+@pytest.mark.parametrize("seed", range(6))
+def test_where_a_point_of_the_picture_went_is_known(name: str, seed: int) -> None:
+    y, x = torch.meshgrid(torch.arange(90.0), torch.arange(140.0), indexing="ij")
+    blob = 0.5 + 0.5 * (-((y - 30) ** 2 + (x - 100) ** 2) / 18).exp()
+    moved, where = ROBUST[name].followed(blob[None, None], random.Random(seed))
+    height, width = moved.shape[2:]
+    right, down, one = (where @ torch.tensor([100.5 / 70 - 1, 30.5 / 45 - 1, 1])).tolist()
+    row, column = divmod(int(moved.argmax()), width)
+    assert one == 1
+    assert (down + 1) / 2 * height - 0.5 == pytest.approx(row, abs=0.8)
+    assert (right + 1) / 2 * width - 0.5 == pytest.approx(column, abs=0.8)
+
+
+@pytest.mark.parametrize("robust", ["lucid", "distill"])
+@pytest.mark.parametrize("at", [(0, 0), (31, 31), (6, 25), None])
+def test_a_neuron_is_drawn_at_the_place_that_it_names(at: tuple[int, int] | None, robust: str) -> None:
+    net = nn.Sequential(nn.Conv2d(3, 1, 9, 2, 4, bias=False))
+    blob = (-torch.linspace(-2, 2, 9).square()).exp()
+    net[0].weight.data = (blob[:, None] * blob - 0.2).expand(1, 3, -1, -1).clone()
+    still, moved = (visualize(net, objectives.neuron("0", 0, at), size=64, steps=60, robust=one, preprocess=AS_IT_IS)
+                    for one in ("none", robust))  # fmt: skip
+    assert moved.values[0] > 0.5 * still.values[0]
+
+
+def test_a_place_is_looked_for_on_the_map_at_rest() -> None:
+    smaller = Robust(jitter=20)  # what the network sees has a map of 22 x 22
+    assert visualize(small(), objectives.neuron("3", 1, (27, 27)), size=32, steps=2, robust=smaller).steps == 2
+    with pytest.raises(ConvatlasError, match="map of 28 x 28 here: no place 28, 0"):
+        visualize(small(), 2 * objectives.neuron("3", 1, (28, 0)), size=32, steps=2, robust=Robust(pad=20))
+
+
+def test_a_network_of_one_size_sees_the_picture_scaled() -> None:
+    seen: list[Tensor] = []
+
+    class Fixed(nn.Module):
+        input_size = (3, 32, 32)
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.last = nn.Linear(3 * 32 * 32, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            if isinstance(x, Tensor):  # and not what a tracer gives
+                seen.append(x.detach())
+            return self.last(x.flatten(1))
+
+    options: dict[str, Any] = dict(
+        size=32, steps=1, preprocess=AS_IT_IS, waking=0, begin=torch.full((1, 3, 32, 32), 0.9)
     )
+    visualize(Fixed(), objectives.logit(1), robust=Robust(scales=(0.5,)), **options)
+    read = next(x for x in seen if x.shape[2] == 32 and float(x[0, 0, 0, 0]) == pytest.approx(0.5))
+    assert float(read[0, 0, 16, 16]) == pytest.approx(0.9, abs=0.01)
+    assert float(read[0, 0, 16, 2]) == pytest.approx(0.5)
+
+
+def test_the_waves_are_lucids() -> None:
+    made = Fourier(1, 2, (12, 10), torch.eye(2), torch.Generator().manual_seed(0)).requires_grad_(False)
+    assert float(made.values.std()) == pytest.approx(0.01, rel=0.1)
+    down, across = torch.fft.fftfreq(12), torch.fft.rfftfreq(10)
+    scale = 1 / (down[:, None] ** 2 + across**2).sqrt().clamp(min=1 / 12)
+    waves = torch.view_as_complex(made.values) * scale * math.sqrt(12 * 10)
+    assert torch.allclose(made.uncorrelated(), torch.fft.irfft2(waves, s=(12, 10)) / 4, atol=1e-6)
+
+
+def test_the_rows_of_a_batch_are_aligned_as_lucid_does() -> None:
+    x = torch.rand(6, 3, 8, 8)
+    wanted = -sum((x[i] - x[i + d]).square().mean() / 2**d for d in range(1, 5) for i in range(6 - d))
+    assert worth(objectives.alignment(), small(), x).sum().item() == pytest.approx(float(wanted), rel=1e-5)
+
+
+def test_what_would_push_a_silent_unit_further_away_is_not_let_through() -> None:
+    from convatlas.visualize.rules import redirect
+
+    gradient = torch.tensor([[1.0, -2, 3, -4], [1, -2, 3, -4]])
+    below, above = torch.tensor([[True, True, False, False]] * 2), torch.tensor([[False, False, True, True]] * 2)
+    assert redirect(gradient, below, above).tolist() == [[1, 0, 0, -4]] * 2
+    above[1, 2:] = False  # the second picture has a gradient of its own
+    assert redirect(gradient, below, above).tolist() == [[1, 0, 0, -4], [0, 0, 3, -4]]
 
 
 # ---- on photographs, sheets, the command line -------------------------------------------------------------

@@ -130,6 +130,8 @@ def visualize(
         fast = folded(net, size=(channels, height, width), keep=paths, uncap=paths if uncapped else ())
         fast.to(memory_format=torch.channels_last)
         taps, side = tapped(fast, objective.layers, x, (own[0], own[1]))
+        if side is not None:
+            robust = replace(robust, crop=True)  # else what is made to fit would undo the scale
         ascent = _Ascent(objective, made, taps, shown, robust, side, rate, chance)
         found = ascent.run(steps, max(1, steps // 2) if waking is None else waking, watch)
         return replace(found, values=ascent.worth_at_rest(net))
@@ -246,10 +248,11 @@ class _Ascent:
         awake = torch.ones_like(self.moved)
         seen = {PICTURE: picture}
         if self.taps is not None:
-            x = _sized(self.shown(self.robust(picture, self.chance)), self.side)
-            x = x.contiguous(memory_format=torch.channels_last)
+            moved, where = self.robust.followed(picture, self.chance)
+            x = _sized(self.shown(moved), self.side).contiguous(memory_format=torch.channels_last)
             x.retain_grad()
-            seen |= self.taps(x)
+            for layer, given in self.taps(x).items():
+                seen[layer] = _led_back(given, self.taps.shapes[layer], where) if self.objective.placed else given
         worth = self.objective.value(seen)
         if not worth.requires_grad:
             raise ConvatlasError(f"no gradient of {self.objective.title} arrives: its network cuts it off")
@@ -275,6 +278,18 @@ class NotFinite(ConvatlasError):
     def __init__(self, message: str, good: Visualization):
         super().__init__(message)
         self.good = good
+
+
+def _led_back(maps: Tensor, shape: Sequence[int], where: Tensor) -> Tensor:
+    """Maps (N, C, H, W) of moved pictures -> of the shape at rest, each unit the nearest to where its place went.
+
+    where: as ``Robust.followed`` has it.
+    """
+    if maps.dim() != 4:
+        return maps
+    grid = F.affine_grid(where[None, :2].to(maps), [1, 1, *shape[2:]], align_corners=False)
+    return F.grid_sample(maps, grid.expand(len(maps), -1, -1, -1), mode="nearest", padding_mode="border",
+                         align_corners=False)  # fmt: skip
 
 
 def _sized(x: Tensor, side: Sequence[int] | None) -> Tensor:
