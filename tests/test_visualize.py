@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import math
 import random
 from pathlib import Path
@@ -788,6 +789,114 @@ def test_an_interrupted_picture_is_told_by_the_status(as_json: bool, tmp_path: P
     monkeypatch.setattr(optimize, "visualize", lambda *a, **k: dataclasses.replace(whole(*a, **k), interrupted=True))
     words = ["visualize", "channel", "lenet5_modern", "c3", "1", "--steps", "2", "--out", str(tmp_path / "a.png")]
     assert main(words + ["--json"] * as_json) == 130
+
+
+def run_file(folder: Path, channels: int = 3) -> str:
+    """A network of one size, whose third layer sees 13 x 13 pixels, as the command line names it."""
+    file = folder / "net.py"
+    file.write_text(f"""
+import torch
+from torch import nn
+
+def Net():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d({channels}, 4, 7), nn.Conv2d(4, 4, 7), nn.Flatten(), nn.Linear(4 * 20 * 20, 2))
+    net.input_size = ({channels}, 32, 32)
+    return net
+""")
+    return f"{file}:Net"
+
+
+def test_a_picture_smaller_than_what_a_unit_sees_is_told_of_before_it_is_made(tmp_path: Path, capsys: Any) -> None:
+    net = run_file(tmp_path)
+    words = ["visualize", "channel", net, "1", "99", "--steps", "1", "--out", str(tmp_path / "a.png")]
+    assert main([*words, "--size", "16x12"]) == 2
+    said = capsys.readouterr().err
+    assert "a unit of 1 sees 13 x 13 pixels, the picture has 16 x 12: beyond it lies padding" in said
+    assert said.index("sees 13 x 13") < said.index("channels 0 to 3")
+    assert main([*words, "--size", "16"]) == 2
+    assert "sees" not in capsys.readouterr().err
+
+
+def test_the_colours_are_those_of_the_pictures_that_are_named(tmp_path: Path, capsys: Any) -> None:
+    from convatlas.cli.picturing import colours_from
+
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "broken.png").write_bytes(b"none")
+    green = torch.full((3, 48, 32), 0.2)
+    green[1] = torch.rand(48, 32, generator=torch.Generator().manual_seed(0))
+    image(green).save(photos / "green.png")
+    net = small()
+    net.input_size = (3, 32, 32)
+    found = colours_from(f"folder:{photos}", net)
+    assert found[1].abs().max() > 0.99
+    assert found[[0, 2]].abs().max() < 0.01
+    words = ["visualize", "channel", run_file(tmp_path), "1", "0", "--steps", "3", "--size", "16"]
+    for name, more in (("own.png", ["--colours", f"folder:{photos}"]), ("usual.png", [])):
+        assert main([*words, *more, "--out", str(tmp_path / name)]) == 0
+    own, usual = (tensor(Image.open(tmp_path / name)) for name in ("own.png", "usual.png"))
+    assert own[1].std() > 10 * own[0].std()
+    assert usual[1].std() < 10 * usual[0].std()
+    capsys.readouterr()
+    assert main([*words, "--colours", "nowhere"]) == 2
+    assert "nowhere" in capsys.readouterr().err
+
+
+def test_the_last_good_picture_is_kept_where_a_value_is_not_finite(tmp_path: Path) -> None:
+    from convatlas.cli.picturing import keeping
+
+    good = Visualization("it", torch.rand(2, 3, 16, 16), (), (False, False), 4)
+    with pytest.raises(NotFinite, match="in step 5"), keeping(tmp_path / "a.png"):
+        raise NotFinite("in step 5", good)
+    with Image.open(tmp_path / "a.png") as kept:
+        assert kept.size[0] >= 32
+
+
+def test_on_a_terminal_the_picture_so_far_is_in_its_file(tmp_path: Path, monkeypatch: Any) -> None:
+    from rich.console import Console
+
+    from convatlas.cli import output, picturing
+
+    out = tmp_path / "a.png"
+    for terminal in (False, True):
+        console = Console(file=io.StringIO(), force_terminal=terminal)
+        monkeypatch.setattr(output, "console", lambda stderr=False, console=console: console)
+        with picturing.watching("it", 20, out) as watch:
+            watch(16, [1.0], torch.rand(1, 3, 16, 16))
+            assert out.exists() == terminal
+
+
+@pytest.mark.parametrize("shape", [(3, 32, 48), (1, 24, 16)])
+def test_a_network_that_reads_no_square_sees_the_middle_of_its_own_shape(shape: tuple[int, int, int]) -> None:
+    from convatlas.visualize import activations
+
+    channels, height, width = shape
+    net = nn.Sequential(nn.Conv2d(channels, 4, 3), nn.Flatten(), nn.Linear(4 * (height - 2) * (width - 2), 2))
+    net.input_size = shape
+    made = activations(net, photograph(), "0")
+    assert made.values.shape == (4, height - 2, width - 2)
+    assert made.picture.size == (width, height)
+    assert visualize(net, objectives.logit(1), steps=1).pictures.shape == (1, *shape)
+
+
+def test_a_network_of_four_channels_is_refused_with_the_way_out() -> None:
+    net = nn.Sequential(nn.Conv2d(4, 2, 3))
+    with pytest.raises(ConvatlasError, match="reads 4 channels, and pictures have 1 or 3: wrap it") as caught:
+        visualize(net, objectives.channel("0", 0), steps=1)
+    assert "\n" not in str(caught.value)
+    assert visualize(nn.Sequential(nn.Conv2d(3, 4, 1), net), objectives.channel("1", 0), size=8, steps=1).steps == 1
+
+
+def test_what_timm_says_of_its_weights_is_heeded() -> None:
+    net = small()
+    net.pretrained_cfg = dict(input_size=(3, 240, 240), mean=(0.5, 0.4, 0.3), std=(0.5, 0.6, 0.7), crop_pct=0.882,
+                              interpolation="bicubic")  # fmt: skip
+    wanted = Preprocess(240, 272, "bicubic", (0.5, 0.4, 0.3), (0.5, 0.6, 0.7))
+    assert Shown(net).preprocess == wanted
+    assert Shown(net, AS_IT_IS).preprocess == AS_IT_IS
+    net.pretrained_cfg |= dict(crop_mode="squash", crop_pct=1.0, interpolation="random")
+    assert Shown(net).preprocess == dataclasses.replace(wanted, resize=240, mode="squash", interpolation="bilinear")
 
 
 def test_objectives_are_summed() -> None:

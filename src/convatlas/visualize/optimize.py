@@ -107,8 +107,7 @@ def visualize(
         robust = ROBUST[robust]
     if count < 1 or steps < 1:
         raise ConvatlasError(f"at least 1 picture and 1 step are needed, not {count} and {steps}")
-    channels, *own = own_size(net)
-    height, width = (size, size) if isinstance(size, int) else size or [min(SIZE, side) for side in own]
+    channels, height, width = size_of(net, size)
     if min(height, width) < 8:
         raise ConvatlasError(f"a picture measures at least 8 pixels each way, not {height} x {width}")
     robust = robust.at(min(height, width))
@@ -129,12 +128,19 @@ def visualize(
         x = shown(made().detach())
         fast = folded(net, size=(channels, height, width), keep=paths, uncap=paths if uncapped else ())
         fast.to(memory_format=torch.channels_last)
-        taps, side = tapped(fast, objective.layers, x, (own[0], own[1]))
+        taps, side = tapped(fast, objective.layers, x, own_size(net)[1:])
         if side is not None:
             robust = replace(robust, crop=True)  # else what is made to fit would undo the scale
         ascent = _Ascent(objective, made, taps, shown, robust, side, rate, chance)
         found = ascent.run(steps, max(1, steps // 2) if waking is None else waking, watch)
         return replace(found, values=ascent.worth_at_rest(net))
+
+
+def size_of(net: nn.Module, size: int | tuple[int, int] | None = None) -> tuple[int, int, int]:
+    """(C, H, W) of the pictures that ``visualize`` makes.  size: as it takes it."""
+    channels, *own = own_size(net)
+    height, width = (size, size) if isinstance(size, int) else size or [min(SIZE, side) for side in own]
+    return channels, height, width
 
 
 def tapped(
