@@ -791,24 +791,24 @@ def test_an_interrupted_picture_is_told_by_the_status(as_json: bool, tmp_path: P
     assert main(words + ["--json"] * as_json) == 130
 
 
-def run_file(folder: Path, channels: int = 3) -> str:
+def net_file(folder: Path) -> str:
     """A network of one size, whose third layer sees 13 x 13 pixels, as the command line names it."""
     file = folder / "net.py"
-    file.write_text(f"""
+    file.write_text("""
 import torch
 from torch import nn
 
 def Net():
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d({channels}, 4, 7), nn.Conv2d(4, 4, 7), nn.Flatten(), nn.Linear(4 * 20 * 20, 2))
-    net.input_size = ({channels}, 32, 32)
+    net = nn.Sequential(nn.Conv2d(3, 4, 7, 1, 3), nn.Conv2d(4, 4, 7, 1, 3), nn.Flatten(), nn.Linear(4 * 32 * 32, 2))
+    net.input_size = (3, 32, 32)
     return net
 """)
     return f"{file}:Net"
 
 
 def test_a_picture_smaller_than_what_a_unit_sees_is_told_of_before_it_is_made(tmp_path: Path, capsys: Any) -> None:
-    net = run_file(tmp_path)
+    net = net_file(tmp_path)
     words = ["visualize", "channel", net, "1", "99", "--steps", "1", "--out", str(tmp_path / "a.png")]
     assert main([*words, "--size", "16x12"]) == 2
     said = capsys.readouterr().err
@@ -816,6 +816,8 @@ def test_a_picture_smaller_than_what_a_unit_sees_is_told_of_before_it_is_made(tm
     assert said.index("sees 13 x 13") < said.index("channels 0 to 3")
     assert main([*words, "--size", "16"]) == 2
     assert "sees" not in capsys.readouterr().err
+    assert main(["visualize", "channel", "lenet5_modern", "c3", "99", "--size", "8", "--weights", "none"]) == 2
+    assert "sees" not in capsys.readouterr().err, "8 pixels become the 32 that it reads"
 
 
 def test_the_colours_are_those_of_the_pictures_that_are_named(tmp_path: Path, capsys: Any) -> None:
@@ -832,7 +834,7 @@ def test_the_colours_are_those_of_the_pictures_that_are_named(tmp_path: Path, ca
     found = colours_from(f"folder:{photos}", net)
     assert found[1].abs().max() > 0.99
     assert found[[0, 2]].abs().max() < 0.01
-    words = ["visualize", "channel", run_file(tmp_path), "1", "0", "--steps", "3", "--size", "16"]
+    words = ["visualize", "channel", net_file(tmp_path), "1", "0", "--steps", "3", "--size", "16"]
     for name, more in (("own.png", ["--colours", f"folder:{photos}"]), ("usual.png", [])):
         assert main([*words, *more, "--out", str(tmp_path / name)]) == 0
     own, usual = (tensor(Image.open(tmp_path / name)) for name in ("own.png", "usual.png"))

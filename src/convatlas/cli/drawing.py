@@ -205,16 +205,23 @@ def _class(kind: str, network: str, label: str, how: Drawing) -> int:
 
 def _smaller(net: nn.Module, layers: Sequence[str], size: tuple[int, int, int]) -> Iterator[str]:
     """What to say where the units of a layer see more than a picture of ``size``, (C, H, W), has."""
-    from convatlas.graph.source import own_size
-    from convatlas.visualize.sights import field_of
+    import torch
 
+    from convatlas.graph.source import own_size
+    from convatlas.visualize.optimize import tapped
+    from convatlas.visualize.shown import Shown
+    from convatlas.visualize.sights import field_of
+    from convatlas.visualize.taps import aside
+
+    own = own_size(net)
+    with aside(net):
+        fitted = tapped(net, layers, Shown(net)(torch.zeros(1, *size)), own[1:])[1]
+    height, width = fitted or size[1:]
     for layer in filter(None, layers):
-        field = field_of(net, layer, own_size(net)) or field_of(
-            net, layer, size
-        )  # it may run whole at one of them only
-        if field is not None and field.moves and (field.size[0] > size[1] or field.size[1] > size[2]):
-            yield (f"a unit of {layer} sees {field.size[0]:g} x {field.size[1]:g} pixels, the picture has {size[1]} x "
-                   f"{size[2]}: beyond it lies padding")  # fmt: skip
+        field = field_of(net, layer, own) or field_of(net, layer, size)  # it may run whole at one of them only
+        if field is not None and field.moves and (field.size[0] > height or field.size[1] > width):
+            yield (f"a unit of {layer} sees {field.size[0]:g} x {field.size[1]:g} pixels, the picture has {height} x "
+                   f"{width}: beyond it lies padding")  # fmt: skip
 
 
 def _made(network: str, objective: Any, usual: Path, how: Drawing, count: int, net: nn.Module | None = None) -> int:
