@@ -278,6 +278,32 @@ def test_what_would_give_the_plain_gradient_under_another_name_is_refused_with_t
     attribute(net, picture, method="saliency", target=2, preprocess=PLAIN)
 
 
+def without_gradient(x: Tensor) -> Tensor:
+    with torch.no_grad():
+        return x.sigmoid()
+
+
+HIDDEN = {
+    "data": lambda x: x * (x.data > 0),
+    "detach, compared": lambda x: x * (x.detach() > 0).float(),
+    "detach, bent": lambda x: x * x.detach().sigmoid(),
+    "detached in place": lambda x: x * x.clone().detach_().sigmoid(),
+    "torch.detach": lambda x: x * torch.detach(x).sigmoid(),
+    "no_grad": lambda x: x * without_gradient(x),
+    "the second argument": lambda x: x * torch.lt(torch.zeros(()), x),
+    "bool": lambda x: x * x.relu().bool(),
+}
+
+
+@pytest.mark.parametrize("form", HIDDEN)
+@pytest.mark.parametrize("method", ["guided", "deconvnet"])
+def test_a_rectifier_that_autograd_does_not_see_is_refused(form, method, picture):
+    net = small(HIDDEN[form])
+    assert "its own values" in complaint(net, picture, method=method, target=2, preprocess=PLAIN)
+    with pytest.raises(ConvatlasError, match="its own values"):
+        project(net, picture[None], "third", 0, rule=method)
+
+
 @pytest.mark.parametrize("norm", [nn.InstanceNorm2d(4), nn.BatchNorm2d(4, track_running_stats=False)])
 def test_a_norm_by_the_pictures_own_statistics_is_not_linear(norm, picture):
     net = nn.Sequential(nn.Conv2d(3, 4, 3), norm, nn.ReLU(), nn.Flatten(), nn.Linear(400, 3))
@@ -333,6 +359,8 @@ LINEAR = {
     "grid": lambda x: F.grid_sample(x, torch.zeros(1, 3, 3, 2), align_corners=False),
     "constant factor": lambda x: x * torch.arange(3.0).view(3, 1, 1),
     "another type": lambda x: x.double().float(),
+    "made in its shape": lambda x: x + torch.ones_like(x) + x.new_zeros(x.shape),
+    "checked": lambda x: x if x.isfinite().all() else None,
 }
 
 
@@ -724,13 +752,34 @@ def test_a_score_without_a_gradient_is_no_black_map(picture):
     assert "no gradient" in complaint(net, picture, method="grad-cam", layer="side", preprocess=PLAIN)
 
 
-def test_a_first_layer_that_writes_over_its_input_spares_the_picture(picture):
-    given = picture.clone()
-    net = nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(3, 2, 3), nn.AdaptiveMaxPool2d(1), nn.Flatten())
+class Normalizing(nn.Module):
+    """Takes a mean off its input and divides it, in place: a second run on the same tensor gives something else."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.act, self.in_place = nn.Conv2d(3, 4, 3), nn.ReLU(), True
+
+    def forward(self, x):
+        x = x.sub_(0.4).div_(0.2) if self.in_place else (x - 0.4) / 0.2
+        return self.act(self.conv(x)).amax((2, 3))
+
+
+def test_a_network_that_writes_over_its_input_answers_as_one_that_does_not(picture):
+    from convatlas.visualize import activations, objectives, visualize
+
+    net, same = Normalizing(), Normalizing()
+    same.in_place = False
+    given, x = picture.clone(), torch.stack([picture, picture])
     for method in METHODS:
-        if method != "deconvnet":
-            attribute(net, picture, method=method, preprocess=PLAIN)
-    x = picture[None] - 0.5
-    project(net, x, "1", 0)
-    assert x.equal(picture[None] - 0.5)
+        made, wanted = (attribute(one, picture, method=method, preprocess=PLAIN) for one in (net, same))
+        torch.testing.assert_close(made.map, wanted.map)
+    projected = project(net, x, "conv", 0)
+    assert projected[0].equal(projected[1])
+    torch.testing.assert_close(projected, project(same, x, "conv", 0))
+    maps = [activations(one, picture, "conv", preprocess=PLAIN).values for one in (net, same)]
+    torch.testing.assert_close(*maps)
+    drawn = [visualize(one, objectives.channel("conv", 1), size=12, steps=3, preprocess=PLAIN) for one in (net, same)]
+    assert drawn[0].values == pytest.approx(drawn[1].values)
+    assert x.equal(torch.stack([given, given]))
     assert picture.equal(given)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import math
 import random
 from pathlib import Path
@@ -24,7 +25,7 @@ from convatlas.visualize.fullsheet import drawn, sheet
 from convatlas.visualize.objectives import Objective
 from convatlas.visualize.optimize import NotFinite, Visualization, visualize
 from convatlas.visualize.photograph import dream, invert
-from convatlas.visualize.robust import ROBUST
+from convatlas.visualize.robust import ROBUST, Robust
 from convatlas.visualize.sheets import image, tensor
 from convatlas.visualize.shown import Shown
 from convatlas.visualize.taps import Taps
@@ -126,6 +127,28 @@ def test_the_network_and_chance_stay_as_they_were() -> None:
     assert chance[1] == random.getstate()
 
 
+def test_a_network_that_draws_by_itself_gives_the_same_picture_for_a_seed_and_leaves_chance_alone() -> None:
+    from convatlas.visualize import activations
+
+    class Restless(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = small()[0]
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.dropout(self.conv(x), 0.5, training=True)
+
+    torch.manual_seed(5)
+    net, chance = Restless(), torch.get_rng_state()
+    a, b, c = (visualize(net, objectives.channel("", 2), size=24, steps=5, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(chance, torch.get_rng_state())
+    assert torch.equal(a.pictures, b.pictures)
+    assert a.values == b.values != c.values
+    maps = [activations(net, torch.rand(3, 24, 24, generator=torch.Generator().manual_seed(0)), "") for _ in range(2)]
+    assert torch.equal(maps[0].values, maps[1].values)
+    assert torch.equal(chance, torch.get_rng_state())
+
+
 def test_folding_changes_no_answer_and_spares_what_is_asked_for() -> None:
     net, x = small().eval(), torch.randn(2, 3, 16, 16)
     whole, spared = folded(net), folded(net, keep=["0"])
@@ -168,8 +191,115 @@ def test_only_the_rectifier_that_a_layer_ends_in_loses_its_limit() -> None:
             return self.last(self.act(self.conv(x)))
 
     net, x = Shared().eval(), 50 * torch.randn(1, 3, 8, 8)
-    assert torch.allclose(folded(net, uncap="")(x), net(x), atol=1e-4)
-    assert float(folded(net, uncap="act").act(torch.tensor(9.0))) == 9
+    assert torch.allclose(folded(net, uncap=[""])(x), net(x), atol=1e-4)
+    assert float(folded(net, uncap=["act"]).act(torch.tensor(9.0))) == 9
+
+
+@pytest.mark.parametrize("path", ["0", "1", "0.0"])
+def test_what_a_hook_sees_or_changes_is_not_folded(path: str) -> None:
+    conv = nn.Sequential(nn.Conv2d(3, 4, 3)) if path == "0.0" else nn.Conv2d(3, 4, 3)
+    net, x = nn.Sequential(conv, nn.BatchNorm2d(4), nn.ReLU()).eval(), torch.randn(1, 3, 8, 8)
+    nn.init.uniform_(net[1].running_mean)
+    net.get_submodule(path).register_forward_hook(lambda module, given, out: out.abs())
+    assert torch.allclose(folded(net)(x), net(x), atol=1e-6)
+    before = nn.Sequential(conv, nn.BatchNorm2d(4))
+    before[1].register_forward_pre_hook(lambda module, given: given[0] * 2)
+    assert torch.allclose(folded(before.eval())(x), before(x), atol=1e-6)
+
+
+def normed() -> nn.Module:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+    nn.init.uniform_(net[1].weight, 0.2, 0.4)
+    return net.eval()
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("kind", ["old spectral norm", "pruned", "old weight norm", "weight norm"])
+def test_a_reparametrised_convolution_is_drawn_as_it_is_or_refused_with_a_remedy(kind: str) -> None:
+    from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
+
+    net, x = normed(), torch.randn(1, 3, 16, 16)
+    if kind == "pruned":
+        prune.l1_unstructured(net[0], "weight", 0.5)
+    else:
+        {"old spectral norm": spectral_norm, "old weight norm": weight_norm,
+         "weight norm": parametrizations.weight_norm}[kind](net[0])  # fmt: skip
+    channel = objectives.channel("2", 1)
+    if kind in ("pruned", "old weight norm"):
+        with pytest.raises(
+            ConvatlasError, match=r"cannot be copied .* take that off first, as by prune.remove"
+        ) as caught:
+            visualize(net, channel, size=16, steps=2)
+        assert "\n" not in str(caught.value)
+    else:
+        assert visualize(net, channel, size=16, steps=2).steps == 2
+    net.requires_grad_(False)
+    with torch.no_grad():
+        net(x)  # after this its weights can be copied
+        assert torch.allclose(folded(net)(x), net(x), atol=1e-5)
+
+
+def kinds_of(net: nn.Module) -> list[type]:
+    return [type(module) for module in net.modules()]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_network_that_does_not_say_its_size_is_folded_at_the_one_it_reads(channels: int, monkeypatch: Any) -> None:
+    from convatlas.visualize import optimize
+
+    made: list[nn.Module] = []
+    monkeypatch.setattr(optimize, "folded", lambda *a, **k: made.append(folded(*a, **k)) or made[-1])
+    net = nn.Sequential(
+        nn.Conv2d(channels, 4, 3), nn.BatchNorm2d(4), nn.ReLU6(), nn.Flatten(), nn.Linear(4 * 30 * 30, 3)
+    )
+    visualize(net, objectives.channel("2", 0), size=32, steps=2)
+    assert not {nn.BatchNorm2d, nn.ReLU6} & {*kinds_of(made[0])}
+    net.input_size = (channels, 32, 32)
+    visualize(net, objectives.channel("2", 0), size=24, steps=2)
+    assert not {nn.BatchNorm2d, nn.ReLU6} & {*kinds_of(made[1])}
+
+
+def test_a_network_of_one_size_that_does_not_say_so_is_drawn_at_that_size() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 32 * 32, 10))
+    made = visualize(net, objectives.logit(3), size=32, steps=3)
+    assert made.pictures.shape == (1, 3, 32, 32)
+    assert worth(objectives.logit(3), net, Shown(net)(made.pictures)) == pytest.approx(made.values[0])
+    with pytest.raises(ConvatlasError, match="does not run"):
+        visualize(net, objectives.logit(3), size=40, steps=3)
+
+
+@pytest.mark.parametrize("limit", [nn.ReLU6(), nn.ReLU6(inplace=True), nn.Hardtanh(0, 6)])
+@pytest.mark.parametrize("path", ["", "1"])
+def test_every_last_rectifier_with_a_limit_loses_it_and_is_else_as_it_was(limit: nn.Module, path: str) -> None:
+    net, x = nn.Sequential(nn.Conv2d(3, 4, 3), limit), 50 * torch.randn(1, 3, 8, 8)
+    without = folded(net, uncap=[path])
+    assert torch.equal(without(x), net[0](x).relu())
+    assert type(without[1]) is nn.ReLU
+    assert without[1].inplace == limit.inplace
+    assert type(net[1]) is type(limit)
+
+
+def test_a_limit_that_is_no_rectifiers_stays() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Hardtanh())
+    assert type(folded(net, uncap=["1"])[1]) is nn.Hardtanh
+
+
+def test_all_layers_of_an_objective_lose_their_limits() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU6(), nn.Conv2d(4, 4, 3), nn.ReLU6())
+    for conv in (net[0], net[2]):
+        conv.weight.data.abs_().mul_(20)
+    both = objectives.channel("1", 1) + objectives.channel("3", 1)
+    options: dict[str, Any] = dict(size=16, steps=30, preprocess=AS_IT_IS)
+    on, until = (visualize(net, both, uncapped=uncapped, **options) for uncapped in (True, False))
+    before = [worth(objectives.channel("0", 1), net, made.pictures) for made in (on, until)]
+    assert before[0] > 1.05 * before[1]
+
+
+def test_a_rectifier_after_a_function_that_keeps_its_output_can_lose_its_limit() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sigmoid(), nn.ReLU6())
+    assert visualize(net, objectives.channel("2", 1), size=16, steps=2).steps == 2
 
 
 def test_an_early_layer_of_a_network_of_one_size_is_drawn_at_the_size_asked_for() -> None:
@@ -229,6 +359,21 @@ def test_a_convolution_that_two_read_is_not_folded() -> None:
 
     net, x = Two().eval(), torch.randn(1, 3, 8, 8)
     assert torch.allclose(net(x), folded(net)(x), atol=1e-6)
+
+
+def test_a_module_with_two_names_is_found_by_both() -> None:
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 2, 3)
+            self.act1 = self.act2 = nn.ReLU()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.act2(self.conv(x))
+
+    net, x = Named(), torch.rand(1, 3, 8, 8)
+    assert worth(objectives.channel("act2", 1), net, x) == worth(objectives.channel("act1", 1), net, x)
+    assert visualize(net, objectives.channel("act2", 1), size=8, steps=2).steps == 2
 
 
 # ---- objectives -------------------------------------------------------------------------------------------
@@ -437,14 +582,116 @@ def test_robustness_moves_and_keeps_the_range(name: str) -> None:
         assert torch.equal(made, x)
 
 
+def test_the_presets_are_the_published_ones() -> None:
+    lucid, distill = ROBUST["lucid"], ROBUST["distill"]
+    assert (lucid.pad, lucid.jitter, lucid.last_jitter, lucid.crop) == (12, 8, 4, False)
+    assert lucid.scales == pytest.approx([0.9, 0.92, 0.94, 0.96, 0.98, 1, 1.02, 1.04, 1.06, 1.08, 1.1])
+    assert sorted(lucid.angles) == sorted([*range(-10, 11), 0, 0, 0, 0, 0])
+    assert (distill.pad, distill.jitter, distill.last_jitter, distill.crop) == (16, 16, 8, True)
+    assert distill.scales == (1, 0.975, 1.025, 0.95, 1.05)
+    assert distill.angles == (-5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5)
+    assert ROBUST["none"] == Robust()
+    assert float(Robust(pad=3)(torch.ones(1, 1, 8, 8), random.Random(0))[0, 0, 0, 0]) == 0.5
+
+
+def test_small_pictures_are_moved_by_amounts_in_proportion() -> None:
+    assert ROBUST["lucid"].at(96) == ROBUST["lucid"]
+    half = ROBUST["distill"].at(48)
+    assert (half.pad, half.jitter, half.last_jitter, half.crop) == (8, 8, 4, True)
+
+
 def test_a_turn_by_a_right_angle_is_a_turn() -> None:
     from convatlas.visualize.robust import _turned
 
     x = torch.rand(1, 1, 9, 9)
-    turned = _turned(x, 1, math.radians(90))
-    assert torch.allclose(turned, x.rot90(1, (2, 3)), atol=1e-4) or torch.allclose(
-        turned, x.rot90(-1, (2, 3)), atol=1e-4
+    turned, _ = _turned(x, 1, math.radians(90))
+    assert torch.allclose(turned, x.rot90(1, (2, 3)), atol=1e-4)
+    wide = torch.full((1, 1, 21, 31), 0.5)
+    wide[0, 0, 10, 15 + 6] = 1  # 6 pixels to the right of the middle
+    turned, _ = _turned(wide, 1, math.radians(90))
+    assert divmod(int(turned.argmax()), 31) == (10 - 6, 15)
+    assert float(turned.max()) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ROBUST)
+@pytest.mark.parametrize("seed", range(6))
+def test_where_a_point_of_the_picture_went_is_known(name: str, seed: int) -> None:
+    y, x = torch.meshgrid(torch.arange(90.0), torch.arange(140.0), indexing="ij")
+    blob = 0.5 + 0.5 * (-((y - 30) ** 2 + (x - 100) ** 2) / 18).exp()
+    moved, where = ROBUST[name].followed(blob[None, None], random.Random(seed))
+    height, width = moved.shape[2:]
+    right, down, one = (where @ torch.tensor([100.5 / 70 - 1, 30.5 / 45 - 1, 1])).tolist()
+    row, column = divmod(int(moved.argmax()), width)
+    assert one == 1
+    assert (down + 1) / 2 * height - 0.5 == pytest.approx(row, abs=0.8)
+    assert (right + 1) / 2 * width - 0.5 == pytest.approx(column, abs=0.8)
+
+
+@pytest.mark.parametrize("robust", ["lucid", "distill"])
+@pytest.mark.parametrize("at", [(0, 0), (31, 31), (6, 25), None])
+def test_a_neuron_is_drawn_at_the_place_that_it_names(at: tuple[int, int] | None, robust: str) -> None:
+    net = nn.Sequential(nn.Conv2d(3, 1, 9, 2, 4, bias=False))
+    blob = (-torch.linspace(-2, 2, 9).square()).exp()
+    net[0].weight.data = (blob[:, None] * blob - 0.2).expand(1, 3, -1, -1).clone()
+    still, moved = (visualize(net, objectives.neuron("0", 0, at), size=64, steps=60, robust=one, preprocess=AS_IT_IS)
+                    for one in ("none", robust))  # fmt: skip
+    assert moved.values[0] > 0.5 * still.values[0]
+
+
+def test_a_place_is_looked_for_on_the_map_at_rest() -> None:
+    smaller = Robust(jitter=20)  # what the network sees has a map of 22 x 22
+    assert visualize(small(), objectives.neuron("3", 1, (27, 27)), size=32, steps=2, robust=smaller).steps == 2
+    with pytest.raises(ConvatlasError, match="map of 28 x 28 here: no place 28, 0"):
+        visualize(small(), 2 * objectives.neuron("3", 1, (28, 0)), size=32, steps=2, robust=Robust(pad=20))
+
+
+def test_a_network_of_one_size_sees_the_picture_scaled() -> None:
+    seen: list[Tensor] = []
+
+    class Fixed(nn.Module):
+        input_size = (3, 32, 32)
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.last = nn.Linear(3 * 32 * 32, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            if isinstance(x, Tensor):  # and not what a tracer gives
+                seen.append(x.detach())
+            return self.last(x.flatten(1))
+
+    options: dict[str, Any] = dict(
+        size=32, steps=1, preprocess=AS_IT_IS, waking=0, begin=torch.full((1, 3, 32, 32), 0.9)
     )
+    visualize(Fixed(), objectives.logit(1), robust=Robust(scales=(0.5,)), **options)
+    read = next(x for x in seen if x.shape[2] == 32 and float(x[0, 0, 0, 0]) == pytest.approx(0.5))
+    assert float(read[0, 0, 16, 16]) == pytest.approx(0.9, abs=0.01)
+    assert float(read[0, 0, 16, 2]) == pytest.approx(0.5)
+
+
+def test_the_waves_are_lucids() -> None:
+    made = Fourier(1, 2, (12, 10), torch.eye(2), torch.Generator().manual_seed(0)).requires_grad_(False)
+    assert float(made.values.std()) == pytest.approx(0.01, rel=0.1)
+    down, across = torch.fft.fftfreq(12), torch.fft.rfftfreq(10)
+    scale = 1 / (down[:, None] ** 2 + across**2).sqrt().clamp(min=1 / 12)
+    waves = torch.view_as_complex(made.values) * scale * math.sqrt(12 * 10)
+    assert torch.allclose(made.uncorrelated(), torch.fft.irfft2(waves, s=(12, 10)) / 4, atol=1e-6)
+
+
+def test_the_rows_of_a_batch_are_aligned_as_lucid_does() -> None:
+    x = torch.rand(6, 3, 8, 8)
+    wanted = -sum((x[i] - x[i + d]).square().mean() / 2**d for d in range(1, 5) for i in range(6 - d))
+    assert worth(objectives.alignment(), small(), x).sum().item() == pytest.approx(float(wanted), rel=1e-5)
+
+
+def test_what_would_push_a_silent_unit_further_away_is_not_let_through() -> None:
+    from convatlas.visualize.rules import redirect
+
+    gradient = torch.tensor([[1.0, -2, 3, -4], [1, -2, 3, -4]])
+    below, above = torch.tensor([[True, True, False, False]] * 2), torch.tensor([[False, False, True, True]] * 2)
+    assert redirect(gradient, below, above).tolist() == [[1, 0, 0, -4]] * 2
+    above[1, 2:] = False  # the second picture has a gradient of its own
+    assert redirect(gradient, below, above).tolist() == [[1, 0, 0, -4], [0, 0, 3, -4]]
 
 
 # ---- on photographs, sheets, the command line -------------------------------------------------------------
@@ -542,6 +789,116 @@ def test_an_interrupted_picture_is_told_by_the_status(as_json: bool, tmp_path: P
     monkeypatch.setattr(optimize, "visualize", lambda *a, **k: dataclasses.replace(whole(*a, **k), interrupted=True))
     words = ["visualize", "channel", "lenet5_modern", "c3", "1", "--steps", "2", "--out", str(tmp_path / "a.png")]
     assert main(words + ["--json"] * as_json) == 130
+
+
+def net_file(folder: Path) -> str:
+    """A network of one size, whose third layer sees 13 x 13 pixels, as the command line names it."""
+    file = folder / "net.py"
+    file.write_text("""
+import torch
+from torch import nn
+
+def Net():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 7, 1, 3), nn.Conv2d(4, 4, 7, 1, 3), nn.Flatten(), nn.Linear(4 * 32 * 32, 2))
+    net.input_size = (3, 32, 32)
+    return net
+""")
+    return f"{file}:Net"
+
+
+def test_a_picture_smaller_than_what_a_unit_sees_is_told_of_before_it_is_made(tmp_path: Path, capsys: Any) -> None:
+    net = net_file(tmp_path)
+    words = ["visualize", "channel", net, "1", "99", "--steps", "1", "--out", str(tmp_path / "a.png")]
+    assert main([*words, "--size", "16x12"]) == 2
+    said = capsys.readouterr().err
+    assert "a unit of 1 sees 13 x 13 pixels, the picture has 16 x 12: beyond it lies padding" in said
+    assert said.index("sees 13 x 13") < said.index("channels 0 to 3")
+    assert main([*words, "--size", "16"]) == 2
+    assert "sees" not in capsys.readouterr().err
+    assert main(["visualize", "channel", "lenet5_modern", "c3", "99", "--size", "8", "--weights", "none"]) == 2
+    assert "sees" not in capsys.readouterr().err, "8 pixels become the 32 that it reads"
+
+
+def test_the_colours_are_those_of_the_pictures_that_are_named(tmp_path: Path, capsys: Any) -> None:
+    from convatlas.cli.picturing import colours_from
+
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "broken.png").write_bytes(b"none")
+    green = torch.full((3, 48, 32), 0.2)
+    green[1] = torch.rand(48, 32, generator=torch.Generator().manual_seed(0))
+    image(green).save(photos / "green.png")
+    net = small()
+    net.input_size = (3, 32, 32)
+    found = colours_from(f"folder:{photos}", net)
+    assert found[1].abs().max() > 0.99
+    assert found[[0, 2]].abs().max() < 0.01
+    words = ["visualize", "channel", net_file(tmp_path), "1", "0", "--steps", "3", "--size", "16"]
+    for name, more in (("own.png", ["--colours", f"folder:{photos}"]), ("usual.png", [])):
+        assert main([*words, *more, "--out", str(tmp_path / name)]) == 0
+    own, usual = (tensor(Image.open(tmp_path / name)) for name in ("own.png", "usual.png"))
+    assert own[1].std() > 10 * own[0].std()
+    assert usual[1].std() < 10 * usual[0].std()
+    capsys.readouterr()
+    assert main([*words, "--colours", "nowhere"]) == 2
+    assert "nowhere" in capsys.readouterr().err
+
+
+def test_the_last_good_picture_is_kept_where_a_value_is_not_finite(tmp_path: Path) -> None:
+    from convatlas.cli.picturing import keeping
+
+    good = Visualization("it", torch.rand(2, 3, 16, 16), (), (False, False), 4)
+    with pytest.raises(NotFinite, match="in step 5"), keeping(tmp_path / "a.png"):
+        raise NotFinite("in step 5", good)
+    with Image.open(tmp_path / "a.png") as kept:
+        assert kept.size[0] >= 32
+
+
+def test_on_a_terminal_the_picture_so_far_is_in_its_file(tmp_path: Path, monkeypatch: Any) -> None:
+    from rich.console import Console
+
+    from convatlas.cli import output, picturing
+
+    out = tmp_path / "a.png"
+    for terminal in (False, True):
+        console = Console(file=io.StringIO(), force_terminal=terminal)
+        monkeypatch.setattr(output, "console", lambda stderr=False, console=console: console)
+        with picturing.watching("it", 20, out) as watch:
+            watch(16, [1.0], torch.rand(1, 3, 16, 16))
+            assert out.exists() == terminal
+
+
+@pytest.mark.parametrize("shape", [(3, 32, 48), (1, 24, 16)])
+def test_a_network_that_reads_no_square_sees_the_middle_of_its_own_shape(shape: tuple[int, int, int]) -> None:
+    from convatlas.visualize import activations
+
+    channels, height, width = shape
+    net = nn.Sequential(nn.Conv2d(channels, 4, 3), nn.Flatten(), nn.Linear(4 * (height - 2) * (width - 2), 2))
+    net.input_size = shape
+    made = activations(net, photograph(), "0")
+    assert made.values.shape == (4, height - 2, width - 2)
+    assert made.picture.size == (width, height)
+    assert visualize(net, objectives.logit(1), steps=1).pictures.shape == (1, *shape)
+
+
+def test_a_network_of_four_channels_is_refused_with_the_way_out() -> None:
+    net = nn.Sequential(nn.Conv2d(4, 2, 3))
+    with pytest.raises(ConvatlasError, match="reads 4 channels, and pictures have 1 or 3: wrap it") as caught:
+        visualize(net, objectives.channel("0", 0), steps=1)
+    assert "\n" not in str(caught.value)
+    assert visualize(nn.Sequential(nn.Conv2d(3, 4, 1), net), objectives.channel("1", 0), size=8, steps=1).steps == 1
+
+
+def test_what_timm_says_of_its_weights_is_heeded() -> None:
+    net = small()
+    net.pretrained_cfg = dict(input_size=(3, 240, 240), mean=(0.5, 0.4, 0.3), std=(0.5, 0.6, 0.7), crop_pct=0.882,
+                              interpolation="bicubic")  # fmt: skip
+    wanted = Preprocess(240, 272, "bicubic", (0.5, 0.4, 0.3), (0.5, 0.6, 0.7))
+    assert Shown(net).preprocess == wanted
+    assert Shown(net, AS_IT_IS).preprocess == AS_IT_IS
+    net.pretrained_cfg |= dict(crop_mode="squash", crop_pct=1.0, interpolation="random")
+    assert Shown(net).preprocess == dataclasses.replace(wanted, resize=240, mode="squash", interpolation="bilinear")
 
 
 def test_objectives_are_summed() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +20,7 @@ from convatlas.cli.picturing import (
     Seed,
     Unit,
     Weights,
+    colours_from,
     keeping,
     named,
     network_of,
@@ -31,7 +32,7 @@ from convatlas.cli.picturing import (
 from convatlas.errors import ConvatlasError
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 USUAL = Drawing()
 
@@ -202,21 +203,29 @@ def _class(kind: str, network: str, label: str, how: Drawing) -> int:
     return _made(network, objective, named(network, kind, label), how, 1, net)
 
 
-def _smaller(net: nn.Module, layers: Sequence[str], pictures: Tensor) -> None:
-    """Say so where the units of a layer see more than a picture (N, C, H, W) has: the rest is padding."""
-    from convatlas.visualize.sights import field_of
+def _smaller(net: nn.Module, layers: Sequence[str], size: tuple[int, int, int]) -> Iterator[str]:
+    """What to say where the units of a layer see more than a picture of ``size``, (C, H, W), has."""
+    import torch
 
-    channels, height, width = pictures.shape[1:]
+    from convatlas.graph.source import own_size
+    from convatlas.visualize.optimize import tapped
+    from convatlas.visualize.shown import Shown
+    from convatlas.visualize.sights import field_of
+    from convatlas.visualize.taps import aside
+
+    own = own_size(net)
+    with aside(net):
+        fitted = tapped(net, layers, Shown(net)(torch.zeros(1, *size)), own[1:])[1]
+    height, width = fitted or size[1:]
     for layer in filter(None, layers):
-        field = field_of(net, layer, (channels, height, width))
+        field = field_of(net, layer, own) or field_of(net, layer, size)  # it may run whole at one of them only
         if field is not None and field.moves and (field.size[0] > height or field.size[1] > width):
-            output.console(stderr=True).print(
-                f"a unit of {layer} sees {field.size[0]:g} x {field.size[1]:g} pixels, the picture has {height} x "
-                f"{width}: beyond it lies padding", style="dim", highlight=False, markup=False)  # fmt: skip
+            yield (f"a unit of {layer} sees {field.size[0]:g} x {field.size[1]:g} pixels, the picture has {height} x "
+                   f"{width}: beyond it lies padding")  # fmt: skip
 
 
 def _made(network: str, objective: Any, usual: Path, how: Drawing, count: int, net: nn.Module | None = None) -> int:
-    from convatlas.visualize.optimize import visualize
+    from convatlas.visualize.optimize import size_of, visualize
     from convatlas.visualize.sheets import grid
 
     out = how.out or usual
@@ -226,11 +235,13 @@ def _made(network: str, objective: Any, usual: Path, how: Drawing, count: int, n
     wanted = None if not sides else sides[0] if len(sides) == 1 else (sides[0], sides[1])
     with watching(objective.title, how.steps, out) as watch:
         net = network_of(network, how.weights, how.seed) if net is None else net
+        for line in _smaller(net, objective.layers, size_of(net, wanted)):
+            watch.note(line)
+        colours = None if how.colours is None else colours_from(how.colours, net)
         with keeping(out):
             made = visualize(net, objective, count=count, size=wanted, steps=how.steps, seed=how.seed,
-                             canvas=how.canvas, robust=how.robust, watch=watch)  # fmt: skip
+                             canvas=how.canvas, robust=how.robust, colours=colours, watch=watch)  # fmt: skip
     save(grid(made.images), out)
-    _smaller(net, objective.layers, made.pictures)
     if how.json:
         output.print_json({"objective": made.objective, "values": made.values, "dead": made.dead, "steps": made.steps,
                            "interrupted": made.interrupted, "seed": how.seed, "out": str(out)})  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,12 +16,18 @@ from convatlas.errors import ConvatlasError
 
 if TYPE_CHECKING:
     from PIL import Image
-    from torch import nn
+    from torch import Tensor, nn
+
+    from convatlas.data import Split
 
 MOST = 10_000
 """Units in one range at most."""
+COLOURED = 300
+"""Pictures of a data set, spread evenly over it, whose colours are taken."""
 
 NETWORK = "A name from `convatlas list --has weights`, a run's folder, timm:NAME, torchvision:NAME or file.py:Class."
+COLOURS = ("Pictures whose colours are taken, folder:PATH or a data set; by default ImageNet's. For a run's folder, or "
+           "another network of other pictures, name what it was trained on.")  # fmt: skip
 LAYER = "A stage, or the path of any module: stage4, stage4.0.project."
 
 Network = Annotated[str, Parameter(help=NETWORK)]
@@ -46,6 +52,7 @@ class Drawing:
     seed: Seed = 0
     canvas: Annotated[str, Parameter(help="What is optimised: fourier or pixels.")] = "fourier"
     robust: Annotated[str, Parameter(help="The schedule of random changes: lucid, distill or none.")] = "lucid"
+    colours: Annotated[str | None, Parameter(help=COLOURS)] = None
     out: Out = None
     json: Annotated[bool, Parameter(negative=(), help="Print what was made as JSON.")] = False
 
@@ -84,6 +91,33 @@ def network_of(model: str, weights: str, seed: int = 0) -> nn.Module:
                 if hasattr(module, "reset_parameters"):
                     module.reset_parameters()  # type: ignore[operator]
         return other
+
+
+def pictures_of(data: str) -> str | Split:
+    """folder:PATH as it is, of a data set its test pictures; both go to ``convatlas.visualize.examples``."""
+    from convatlas import data as sets
+
+    pictures = data if data.startswith("folder:") else sets.load(data).test
+    if pictures is None:
+        raise ConvatlasError(f"{data} has no test pictures")
+    return pictures
+
+
+def colours_from(data: str, net: nn.Module) -> Tensor:
+    """The colours of a few hundred pictures of DATA, as the network sees them; what cannot be read is left out."""
+    from convatlas.visualize.canvas import colours_of
+    from convatlas.visualize.finding import listed
+    from convatlas.visualize.shown import Shown
+    from convatlas.visualize.streamed import source
+
+    shown, found = Shown(net), listed(pictures_of(data))
+
+    def seen() -> Iterator[Tensor]:
+        for number in range(0, len(found), -(-len(found) // COLOURED)):
+            with suppress(ConvatlasError):
+                yield shown.seen(source(found, number))
+
+    return colours_of(seen())
 
 
 def numbers(text: str, many: int | None = None) -> list[int]:
@@ -152,6 +186,10 @@ class Watch:
             from convatlas.visualize.sheets import grid, image
 
             save(grid([image(picture) for picture in pictures]), self.out, quiet=True)
+
+    def note(self, text: str) -> None:
+        """A line above the bar, which stays."""
+        self.bar.console.print(text, style="dim", highlight=False, markup=False)
 
     def say(self, text: str) -> None:
         self.bar.update(self.task, figures=text)

@@ -15,12 +15,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from convatlas.errors import ConvatlasError, UnknownName
-from convatlas.visualize.gradients import Watch, aside, grad_cam, last_map, saliency, smoothgrad, strongest
+from convatlas.visualize.gradients import Watch, grad_cam, last_map, saliency, smoothgrad, strongest
 from convatlas.visualize.occlusion import Sides, occlusion, windows
 from convatlas.visualize.projection import RULES, in_grey, in_rgb, project, signal
 from convatlas.visualize.sheets import Scale, enlarged, framed, grid, image, number, scale_bar
 from convatlas.visualize.shown import Shown
-from convatlas.visualize.taps import OUTPUT, Taps, name_of
+from convatlas.visualize.taps import OUTPUT, Taps, aside, name_of
 from convatlas.visualize.targets import Aim, Place, class_aim, class_of, unit_aim
 from convatlas.weights.preprocess import Preprocess
 
@@ -143,14 +143,14 @@ def attribute(
         raise ConvatlasError("a place is that of a unit: name its layer and channel")
     if batch < 1:
         raise ConvatlasError(f"at least 1 picture runs at once, not {batch}")
-    with aside(net):
+    with aside(net, seed):
         shown = Shown(net, preprocess)
         pixels = shown.seen(picture)
         x = shown(pixels).detach()
         if method == "grad-cam" and layer is None:
-            layer = last_map(net, x.clone())
+            layer = last_map(net, x)
         layers = [OUTPUT] if layer is None else [layer, OUTPUT] if method == "grad-cam" else [layer]
-        taps = Taps(net, layers, x.clone())
+        taps = Taps(net, layers, x)
         aim, score = _aimed(net, taps, x, target, layers[-1], unit, at)
         made: Tensor | None = None
         if method == "saliency":
@@ -176,9 +176,11 @@ def _projected(taps: Taps, aim: Aim, shown: Shown, pixels: Tensor, rule: str) ->
     """(C, H, W), in RGB."""
     assert rule in RULES
     if rule == "guided":
-        answer, found = signal(taps, aim, pixels.detach().requires_grad_(), shown, rule)
+        leaf = pixels.detach().requires_grad_()
+        answer, found = signal(taps, aim, leaf, shown(leaf), rule)
     else:
-        answer, found = signal(taps, aim, shown(pixels).detach().requires_grad_(), Tensor.clone, rule)
+        leaf = shown(pixels).detach().requires_grad_()
+        answer, found = signal(taps, aim, leaf, leaf, rule)
         found = in_rgb(found, shown)
     if aim.layer != OUTPUT and float(answer) <= 0:
         raise ConvatlasError(f"{aim.label} is silent for this picture: there is nothing to project")
@@ -188,7 +190,7 @@ def _projected(taps: Taps, aim: Aim, shown: Shown, pixels: Tensor, rule: str) ->
 def _aimed(net: nn.Module, taps: Taps, x: Tensor, target: int | str | None, layer: str, unit: int | None,
            at: Place | None) -> tuple[Aim, float]:  # fmt: skip
     with torch.no_grad():
-        out = taps(x.clone())[layer]
+        out = taps(x)[layer]
         aim = class_aim(net, out, target) if unit is None else unit_aim(layer, out, unit, at)
         score = float(aim.of(out))
     if not np.isfinite(score):

@@ -18,7 +18,7 @@ def refuse_what_bends(answer: Tensor, method: str, hidden: Iterable[str] = ()) -
 
     hidden: what is known to bend it and is not in the graph, as ``Rectifiers`` has it.
     """
-    found = next(iter(hidden), None)
+    found = None
     waiting, seen = [answer.grad_fn], set()
     while waiting and found is None:
         step: Any = waiting.pop()
@@ -27,6 +27,7 @@ def refuse_what_bends(answer: Tensor, method: str, hidden: Iterable[str] = ()) -
         seen.add(step)
         found = _bending(step)
         waiting += [source for source, _ in step.next_functions]
+    found = found or next(iter(hidden), None)
     if found is not None:
         raise ConvatlasError(
             f"{method} is defined for networks of rectifiers: this one has {found} on the way, and what comes through "

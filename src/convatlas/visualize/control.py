@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from convatlas.graph.fold import copied
 from convatlas.net import ConvNet
+from convatlas.visualize.taps import seeded
 
 
 def untrained(net: nn.Module, seed: int = 0, x: Tensor | None = None) -> tuple[nn.Module, list[str]]:
@@ -18,17 +19,12 @@ def untrained(net: nn.Module, seed: int = 0, x: Tensor | None = None) -> tuple[n
     x: (N, C, H, W), as the network reads it: batch norms take their statistics from it, as in a first training step;
     without them the activations of many a random network die away.  It takes at least 2 pictures.
     """
-    copy = deepcopy(net)
+    copy = copied(net)
     unset = [f"{path}.{name}".removeprefix(".") for path, module in copy.named_modules()
              for name, _ in module.named_parameters(recurse=False)
              if module is copy or not hasattr(module, "reset_parameters")]  # fmt: skip
     modules: list[Any] = [copy] if isinstance(copy, ConvNet) else [m for m in copy.modules() if m is not copy]
-    device = next(net.parameters(), torch.empty(0)).device
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every device, and none is put back
-        if device.type == "cuda":
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
+    with seeded(net, seed):
         for module in modules:
             if hasattr(module, "reset_parameters"):
                 module.reset_parameters()
@@ -37,6 +33,6 @@ def untrained(net: nn.Module, seed: int = 0, x: Tensor | None = None) -> tuple[n
         for norm in norms:
             norm.momentum = None  # the mean over all it sees, which is this once
             norm.train()
-        with torch.no_grad():
+        with seeded(net, seed), torch.no_grad():
             copy(x)
     return copy.eval(), unset

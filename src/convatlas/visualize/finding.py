@@ -23,7 +23,7 @@ from convatlas.graph.fold import folded
 from convatlas.heap import kept
 from convatlas.visualize.shown import Shown
 from convatlas.visualize.streamed import Ends, Plan, State, resumed, source, with_batch
-from convatlas.visualize.taps import Taps, evaluating, path_of
+from convatlas.visualize.taps import Taps, aside, path_of
 from convatlas.weights.pictures import in_folder, read_picture
 from convatlas.weights.preprocess import Preprocess
 
@@ -169,7 +169,7 @@ def examples(
         if value < least:
             raise ConvatlasError(f"{option} is at least {least}, not {value}")
     split, shown, path = listed(pictures), Shown(net, preprocess), path_of(net, layer)
-    with evaluating(net), kept(), torch.no_grad(), warnings.catch_warnings(), ThreadPoolExecutor() as pool:
+    with aside(net, seed), kept(), torch.no_grad(), warnings.catch_warnings(), ThreadPoolExecutor() as pool:
         warnings.simplefilter("ignore")  # PIL's; threads cannot each set the filters aside
         shape = shape_at(net, layer, shown)
         places = len(split) * shape[1] * shape[2]
@@ -179,8 +179,10 @@ def examples(
         if folder is not None:
             file = Path(folder) / f"{path.removeprefix('trunk.') or 'output'}-{plan.key(net)[:16]}.safetensors"
             state = resumed(file) or state
-        fast = folded(net, keep=[path]).to(memory_format=torch.channels_last)
-        taps, saved = Taps(fast, [path], shown(_grey(shown))), state.done
+        grey = _grey(shown)
+        fast = folded(net, size=(grey.shape[1], grey.shape[2], grey.shape[3]), keep=[path])
+        fast.to(memory_format=torch.channels_last)
+        taps, saved = Taps(fast, [path], shown(grey)), state.done
 
         def look(x: NDArray[np.float32]) -> Tensor:
             return taps(torch.from_numpy(x).to(shown.like).contiguous(memory_format=torch.channels_last))[path]
@@ -229,7 +231,7 @@ def shape_at(net: nn.Module, layer: str, shown: Shown | None = None) -> tuple[in
     Raises ConvatlasError for anything else, and for a layer that does not run.
     """
     shown = shown or Shown(net)
-    with evaluating(net):
+    with aside(net):
         shape = Taps(net, [layer], shown(_grey(shown))).shapes[layer][1:]  # of a scalar too: ()
     if len(shape) not in (1, 3):
         raise ConvatlasError(f"{layer or 'the output'} gives {tuple(shape)}: neither a map (C, H, W) nor a vector (C,)")

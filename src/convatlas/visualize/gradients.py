@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from convatlas.errors import ConvatlasError
 from convatlas.visualize.shown import Shown
-from convatlas.visualize.taps import OUTPUT, Taps, evaluating, name_of, path_of, unread
+from convatlas.visualize.taps import OUTPUT, Taps, name_of, path_of, unread
 from convatlas.visualize.targets import Aim
 
 TRIES = 32
@@ -20,15 +19,6 @@ TRIES = 32
 
 Watch = Callable[[int, int], None]
 """(done, of how many)."""
-
-
-@contextmanager
-def aside(net: nn.Module) -> Iterator[None]:
-    """With gradients on, whatever is around; afterwards the network and torch's random numbers are as they were."""
-    device = next(net.parameters(), torch.empty(0)).device
-    devices = [device] if device.type == "cuda" else []
-    with evaluating(net), torch.random.fork_rng(devices), torch.inference_mode(False), torch.enable_grad():
-        yield
 
 
 def gradient(taps: Taps, aim: Aim, shown: Shown, pixels: Tensor) -> Tensor:

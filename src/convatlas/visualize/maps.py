@@ -25,7 +25,7 @@ from convatlas.visualize.sheets import (
     tagged,
 )
 from convatlas.visualize.shown import Shown
-from convatlas.visualize.taps import Taps, evaluating, name_of
+from convatlas.visualize.taps import Taps, aside, name_of
 from convatlas.weights.preprocess import Preprocess
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def activations(
     if strongest is not None and strongest < 1:
         raise ConvatlasError(f"at least 1 channel is drawn, not {strongest}")
     seen, x = prepared(net, picture, preprocess)
-    with evaluating(net), torch.no_grad():
+    with aside(net), torch.no_grad():
         given = Taps(net, [layer], x)(x)[layer]
     values = plain(given)
     if values is None:

@@ -7,7 +7,7 @@ are.  Activations are (N, C, H, W), or (N, C) where a layer has no map.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import torch
@@ -25,27 +25,33 @@ Seen = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Objective:
-    """value: from the outputs of ``layers`` (and ``PICTURE``) to what each picture is worth, (N,)."""
+    """value: from the outputs of ``layers`` (and ``PICTURE``) to what each picture is worth, (N,).
+
+    placed: whether it looks at places of the maps.  While the picture is moved, scaled and turned it is then given maps
+    that are led back, unit by unit, to where they lie at rest.
+    """
 
     layers: tuple[str, ...]
     value: Callable[[Seen], Tensor]
     title: str
+    placed: bool = False
 
     def __add__(self, other: Objective) -> Objective:
         layers = tuple(dict.fromkeys((*self.layers, *other.layers)))
-        return Objective(layers, lambda seen: self.value(seen) + other.value(seen), f"{self.title} + {other.title}")
+        return Objective(layers, lambda seen: self.value(seen) + other.value(seen), f"{self.title} + {other.title}",
+                         self.placed or other.placed)  # fmt: skip
 
     def __radd__(self, other: int) -> Objective:
         """``sum`` begins with 0."""
         return self if other == 0 else NotImplemented
 
     def __mul__(self, factor: float) -> Objective:
-        return Objective(self.layers, lambda seen: self.value(seen) * factor, f"{factor:g} × {self.title}")
+        return replace(self, value=lambda seen: self.value(seen) * factor, title=f"{factor:g} × {self.title}")
 
     __rmul__ = __mul__
 
     def __neg__(self) -> Objective:
-        return Objective(self.layers, lambda seen: -self.value(seen), f"−{self.title}")
+        return replace(self, value=lambda seen: -self.value(seen), title=f"−{self.title}")
 
     def __sub__(self, other: Objective) -> Objective:
         return self + -other
@@ -66,7 +72,7 @@ def neuron(layer: str, unit: int | Sequence[int], at: tuple[int, int] | None = N
         return _of(maps, unit, layer)[:, row, column]
 
     where = "" if at is None else f" at {at[0]}, {at[1]}"
-    return Objective((layer,), value, f"neuron {_named(unit)} of {layer}{where}")
+    return Objective((layer,), value, f"neuron {_named(unit)} of {layer}{where}", placed=True)
 
 
 def channel(layer: str, unit: int | Sequence[int]) -> Objective:

@@ -35,7 +35,7 @@ def occlusion(taps: Taps, aim: Aim, x: Tensor, window: tuple[int, int], stride: 
     places = [(row, column) for row in rows for column in columns]
     fall, covered = torch.zeros(2, height, width, dtype=x.dtype)
     with torch.no_grad():
-        score = aim.of(taps(x.clone())[aim.layer])
+        score = aim.of(taps(x)[aim.layer])
         for first in range(0, len(places), batch):
             some = places[first : first + batch]
             hidden = x.repeat(len(some), 1, 1, 1)

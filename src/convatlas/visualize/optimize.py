@@ -23,7 +23,7 @@ from convatlas.visualize.objectives import PICTURE, Objective
 from convatlas.visualize.robust import ROBUST, Robust
 from convatlas.visualize.rules import Rectifiers, redirect
 from convatlas.visualize.shown import Shown
-from convatlas.visualize.taps import Taps, evaluating, path_of
+from convatlas.visualize.taps import Taps, aside, path_of
 from convatlas.weights.preprocess import Preprocess
 
 if TYPE_CHECKING:
@@ -91,7 +91,8 @@ def visualize(
     preprocess: how the network wants a picture's values; by default what came with its weights, else ImageNet's mean
     and deviation.  begin: pictures (count, C, H, W) in [0, 1] to begin with.
     waking: steps in which the gradient of a silent unit is led around the rectifiers; by default half of all.
-    uncapped: where a layer ends in a ReLU6 count beyond the 6, at which its pictures would else stop, pale.
+    uncapped: where a layer ends in a ReLU6, or an ``nn.Hardtanh`` from 0, count beyond the limit, at which its pictures
+    would else stop, pale; a limit that is no module (``F.relu6``, a clamp) stays.
     watch: is called every 16 steps, and may raise KeyboardInterrupt: the best until then is returned.
 
     The same seed and the same number of threads give the same picture, bit for bit.
@@ -106,12 +107,11 @@ def visualize(
         robust = ROBUST[robust]
     if count < 1 or steps < 1:
         raise ConvatlasError(f"at least 1 picture and 1 step are needed, not {count} and {steps}")
-    channels, *own = own_size(net)
-    height, width = (size, size) if isinstance(size, int) else size or [min(SIZE, side) for side in own]
+    channels, height, width = size_of(net, size)
     if min(height, width) < 8:
         raise ConvatlasError(f"a picture measures at least 8 pixels each way, not {height} x {width}")
     robust = robust.at(min(height, width))
-    with evaluating(net), kept(), torch.inference_mode(False), torch.enable_grad():
+    with aside(net, seed), kept():
         shown = Shown(net, preprocess)
         draw, chance = torch.Generator().manual_seed(seed), random.Random(seed)
         own_colours = imagenets_colours(channels) if colours is None else colours
@@ -125,30 +125,43 @@ def visualize(
             made.fill(begin)
         made.to(shown.like.device)
         paths = [path_of(net, layer) for layer in objective.layers]
-        fast = folded(net, keep=paths, uncap=paths[0] if uncapped and len(paths) == 1 else None)
+        x = shown(made().detach())
+        fast = folded(net, size=(channels, height, width), keep=paths, uncap=paths if uncapped else ())
         fast.to(memory_format=torch.channels_last)
-        taps, side = tapped(fast, objective.layers, shown(made().detach()), (own[0], own[1]))
+        taps, side = tapped(fast, objective.layers, x, own_size(net)[1:])
+        if side is not None:
+            robust = replace(robust, crop=True)  # else what is made to fit would undo the scale
         ascent = _Ascent(objective, made, taps, shown, robust, side, rate, chance)
         found = ascent.run(steps, max(1, steps // 2) if waking is None else waking, watch)
         return replace(found, values=ascent.worth_at_rest(net))
+
+
+def size_of(net: nn.Module, size: int | tuple[int, int] | None = None) -> tuple[int, int, int]:
+    """(C, H, W) of the pictures that ``visualize`` makes.  size: as it takes it."""
+    channels, *own = own_size(net)
+    height, width = (size, size) if isinstance(size, int) else size or [min(SIZE, side) for side in own]
+    return channels, height, width
 
 
 def tapped(
     net: nn.Module, layers: Sequence[str], x: Tensor, own: tuple[int, int]
 ) -> tuple[Taps | None, tuple[int, int] | None]:
     """Taps on layers for pictures of the size of x; and the one size at which the network runs, where it runs on no
-    other: its own."""
+    other: that of x or, where it does not run at that, its own."""
     if not layers:
         return None, None
     try:
         taps = Taps(net, layers, x)
-        with torch.no_grad():
-            taps(F.pad(x[:1], (0, 5, 0, 5)))
-        return taps, None
     except UnknownName:
         raise
     except ConvatlasError:
         return Taps(net, layers, _sized(x, own)), own
+    try:
+        with torch.no_grad():
+            taps(F.pad(x[:1], (0, 5, 0, 5)))
+    except ConvatlasError:
+        return taps, (x.shape[2], x.shape[3])
+    return taps, None
 
 
 class _Ascent:
@@ -241,10 +254,11 @@ class _Ascent:
         awake = torch.ones_like(self.moved)
         seen = {PICTURE: picture}
         if self.taps is not None:
-            x = _sized(self.shown(self.robust(picture, self.chance)), self.side)
-            x = x.contiguous(memory_format=torch.channels_last)
+            moved, where = self.robust.followed(picture, self.chance)
+            x = _sized(self.shown(moved), self.side).contiguous(memory_format=torch.channels_last)
             x.retain_grad()
-            seen |= self.taps(x)
+            for layer, given in self.taps(x).items():
+                seen[layer] = _led_back(given, self.taps.shapes[layer], where) if self.objective.placed else given
         worth = self.objective.value(seen)
         if not worth.requires_grad:
             raise ConvatlasError(f"no gradient of {self.objective.title} arrives: its network cuts it off")
@@ -270,6 +284,18 @@ class NotFinite(ConvatlasError):
     def __init__(self, message: str, good: Visualization):
         super().__init__(message)
         self.good = good
+
+
+def _led_back(maps: Tensor, shape: Sequence[int], where: Tensor) -> Tensor:
+    """Maps (N, C, H, W) of moved pictures -> of the shape at rest, each unit the nearest to where its place went.
+
+    where: as ``Robust.followed`` has it.
+    """
+    if maps.dim() != 4:
+        return maps
+    grid = F.affine_grid(where[None, :2].to(maps), [1, 1, *shape[2:]], align_corners=False)
+    return F.grid_sample(maps, grid.expand(len(maps), -1, -1, -1), mode="nearest", padding_mode="border",
+                         align_corners=False)  # fmt: skip
 
 
 def _sized(x: Tensor, side: Sequence[int] | None) -> Tensor:

@@ -10,7 +10,7 @@ gradients is refused: see ``bends``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from convatlas.errors import ConvatlasError, UnknownName
 from convatlas.visualize.bends import refuse_what_bends
-from convatlas.visualize.gradients import aside, back
+from convatlas.visualize.gradients import back
 from convatlas.visualize.rules import Rectifiers, Rule, deconvnet, guided
 from convatlas.visualize.sheets import image
 from convatlas.visualize.shown import Shown
-from convatlas.visualize.taps import OUTPUT, Taps
+from convatlas.visualize.taps import OUTPUT, Taps, aside
 from convatlas.visualize.targets import Aim, Place, unit_aim
 
 if TYPE_CHECKING:
@@ -58,18 +58,18 @@ def project(
         leaf = x.detach().clone().to(like).requires_grad_()
         taps = Taps(net, [layer], leaf[:1])
         with torch.no_grad():
-            aim = unit_aim(layer, taps(leaf.clone())[layer], unit, at)
-        answer, found = signal(taps, aim, leaf, Tensor.clone, rule)
+            aim = unit_aim(layer, taps(leaf)[layer], unit, at)
+        answer, found = signal(taps, aim, leaf, leaf, rule)
     if not bool(torch.isfinite(answer).all()):
         raise ConvatlasError(f"{aim.label} is no finite number")
     return found.cpu()
 
 
-def signal(taps: Taps, aim: Aim, leaf: Tensor, read: Callable[[Tensor], Tensor], rule: str) -> tuple[Tensor, Tensor]:
-    """What ``aim`` gives, (N,), and its projection to ``leaf``, of which ``read`` makes what the network reads."""
+def signal(taps: Taps, aim: Aim, leaf: Tensor, x: Tensor, rule: str) -> tuple[Tensor, Tensor]:
+    """What ``aim`` gives, (N,), and its projection to ``leaf``, of which ``x``, what the network reads, is made."""
     name = "deconvnet" if rule == "deconvnet" else "guided backpropagation"
     with Rectifiers(RULES[rule], fixed=True) as rectifiers:
-        answer = aim.of(taps(read(leaf))[aim.layer])
+        answer = aim.of(taps(x)[aim.layer])
         refuse_what_bends(answer, name, rectifiers.hidden)
         own = answer.detach()
         if aim.layer == OUTPUT:  # a logit has no zero of its own: below it there is as much to show

@@ -41,38 +41,53 @@ class Robust:
 
     def __call__(self, x: Tensor, draw: random.Random) -> Tensor:
         """(N, C, H, W) in [0, 1] -> the same, and of another size where the scale or the crops make it so."""
-        size = x.shape[2:]
-        if self.pad:
-            x = F.pad(x, (self.pad,) * 4, value=GREY)
-        x = _moved(x, self.jitter, draw)
+        return self.followed(x, draw)[0]
+
+    def followed(self, x: Tensor, draw: random.Random) -> tuple[Tensor, Tensor]:
+        """As called, and where each of the picture's points is in it: (3, 3), from (x, y, 1) to (x, y, 1).
+
+        x and y go from -1, the one edge, to 1, the other, as in ``F.affine_grid``.
+        """
+        height, width = x.shape[2:]
+        x, where = _window(x, -self.pad, -self.pad, height + 2 * self.pad, width + 2 * self.pad)
+        x, step = _moved(x, self.jitter, draw)
+        where = step @ where
         scale, angle = draw.choice(self.scales), draw.choice(self.angles)
         if (scale, angle) != (1, 0):
-            x = _turned(x, scale, math.radians(angle))
-        x = _moved(x, self.last_jitter, draw)
+            x, step = _turned(x, scale, math.radians(angle))
+            where = step @ where
+        x, step = _moved(x, self.last_jitter, draw)
+        where = step @ where
         if self.crop:
-            low, right = (max(0, want - have) for have, want in zip(x.shape[2:], size))
-            x = F.pad(x, (right // 2, right - right // 2, low // 2, low - low // 2), value=GREY)
-            top, left = ((have - want) // 2 for have, want in zip(x.shape[2:], size))
-            x = x[..., top : top + size[0], left : left + size[1]]
-        return x
+            top, left = ((have - want) // 2 for have, want in zip(x.shape[2:], (height, width)))
+            x, step = _window(x, top, left, height, width)
+            where = step @ where
+        return x, where
 
 
-def _moved(x: Tensor, by: int, draw: random.Random) -> Tensor:
-    if not by:
-        return x
-    top, left = draw.randint(0, by), draw.randint(0, by)
-    height, width = x.shape[2:]
-    return x[..., top : top + height - by, left : left + width - by]
+def _moved(x: Tensor, by: int, draw: random.Random) -> tuple[Tensor, Tensor]:
+    top, left = (draw.randint(0, by), draw.randint(0, by)) if by else (0, 0)
+    return _window(x, top, left, x.shape[2] - by, x.shape[3] - by)
 
 
-def _turned(x: Tensor, scale: float, angle: float) -> Tensor:
-    """Scaled and turned around its middle, in one interpolation; grey from outside."""
+def _window(x: Tensor, top: int, left: int, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """A part, with grey where it goes beyond the edge; and where its points are."""
+    down, across = x.shape[2:]
+    if (top, left, height, width) != (0, 0, down, across):
+        x = F.pad(x, (-left, left + width - across, -top, top + height - down), value=GREY)
+    return x, torch.tensor([[across / width, 0, (across - 2 * left) / width - 1],
+                            [0, down / height, (down - 2 * top) / height - 1], [0, 0, 1]])  # fmt: skip
+
+
+def _turned(x: Tensor, scale: float, angle: float) -> tuple[Tensor, Tensor]:
+    """Scaled and turned around its middle, in one interpolation; grey from outside.  And where its points are."""
     height, width = (max(1, round(side * scale)) for side in x.shape[2:])
     cosine, sine = math.cos(angle), math.sin(angle)
     ratio = width / height
     turn = torch.tensor([[[cosine, -sine / ratio, 0], [sine * ratio, cosine, 0]]], dtype=x.dtype, device=x.device)
     grid = F.affine_grid(turn, [1, 1, height, width], align_corners=False).expand(len(x), -1, -1, -1)
-    return F.grid_sample(x - GREY, grid, mode="bilinear", align_corners=False) + GREY
+    turned = F.grid_sample(x - GREY, grid, mode="bilinear", align_corners=False) + GREY
+    return turned, torch.tensor([[cosine, sine / ratio, 0], [-sine * ratio, cosine, 0], [0, 0, 1]])
 
 
 ROBUST = {

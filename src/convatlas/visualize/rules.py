@@ -47,8 +47,8 @@ class Rectifiers(TorchFunctionMode):
 
     fixed: take the divisor of ``F.local_response_norm`` for a constant: it divides forward and backward, and itself
     gets no gradient.
-    hidden: what ran and bends gradients where the graph that autograd keeps does not show it, in words: a comparison,
-    whose answer may be multiplied with, and most writing into a part of a map.
+    hidden: what ran and bends gradients where the graph that autograd keeps does not show it, in words: a comparison or
+    values cut off from their gradient, which may be multiplied with, and most writing into a part of a map.
     """
 
     def __init__(self, rule: Rule, *, fixed: bool = False):
@@ -72,13 +72,19 @@ class Rectifiers(TorchFunctionMode):
         return bent
 
     def _watched(self, func: Any, args: Any, kwargs: Any) -> Any:
-        x = args[0] if args else kwargs.get("input")
-        if not isinstance(x, Tensor) or not (x.requires_grad or x._is_view()):
-            return func(*args, **kwargs)
-        name, version = getattr(func, "__name__", ""), x._version
-        if name in COMPARES and x.requires_grad:
+        x, name = args[0] if args else kwargs.get("input"), getattr(func, "__name__", "")
+        version = x._version if isinstance(x, Tensor) else 0
+        given = [one for one in (*args, *kwargs.values()) if isinstance(one, Tensor) and one.requires_grad]
+        if given and name in COMPARES:
             self.hidden.append("a comparison of its own values")
         out = func(*args, **kwargs)
+        if given and isinstance(out, Tensor) and not out.requires_grad and name not in KNOWS_NO_VALUES:
+            if out.is_floating_point():
+                self.hidden.append("its own values without their gradient (a detach, .data or no_grad)")
+            elif out.dtype == torch.bool:
+                self.hidden.append("a mask made of its own values")
+        if not isinstance(x, Tensor):
+            return out
         if x._is_view() and x._version != version and x.requires_grad and name not in WRITES:
             constant = not any(isinstance(one, Tensor) and one.requires_grad for one in args[1:])
             if not (name in SCALES and constant):
@@ -88,6 +94,9 @@ class Rectifiers(TorchFunctionMode):
 
 COMPARES = frozenset("gt ge lt le eq ne greater greater_equal less less_equal not_equal heaviside isclose "
                      "__gt__ __ge__ __lt__ __le__ __eq__ __ne__".split())  # fmt: skip
+KNOWS_NO_VALUES = frozenset("zeros_like ones_like empty_like full_like rand_like randn_like new_zeros new_ones "
+                            "new_empty new_full new_tensor isnan isinf isfinite".split())  # fmt: skip
+"""Has no gradient because it needs none: made in a map's shape, or a check that is always answered the same."""
 WRITES = frozenset("copy_ add_ sub_ zero_ fill_ __setitem__ __iadd__ __isub__ requires_grad_ detach_".split())
 """Write something linear into a tensor."""
 SCALES = frozenset("mul_ div_ __imul__ __itruediv__ __idiv__".split())

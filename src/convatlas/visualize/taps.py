@@ -19,11 +19,15 @@ OUTPUT = ""
 def path_of(net: nn.Module, layer: str) -> str:
     """The path of the submodule that a user calls ``layer``: with or without "trunk.", or the last words of one.
 
+    Of a module that has several paths, the first.
     Raises UnknownName, and ConvatlasError that names them where several end so.
     """
     if layer == OUTPUT:
         return OUTPUT
     paths = [path for path, _ in net.named_modules() if path]
+    every = dict(net.named_modules(remove_duplicate=False))
+    if layer in every:
+        return next(path for path, module in net.named_modules() if module is every[layer])
     return paths[places(paths, layer, name_of(net))[0]]
 
 
@@ -53,6 +57,26 @@ def evaluating(net: nn.Module) -> Iterator[None]:
             module.training = training
         for p in trained:
             p.requires_grad_(True)
+
+
+@contextmanager
+def seeded(net: nn.Module, seed: int) -> Iterator[None]:
+    """Torch's random numbers from a seed, on the CPU and where the module is; afterwards they go on as before."""
+    device = next(net.parameters(), torch.empty(0)).device
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every device, and none is put back
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def aside(net: nn.Module, seed: int = 0) -> Iterator[None]:
+    """Evaluating, with gradients on, whatever is around, and torch's random numbers from a seed: a network may draw
+    some in evaluation too.  Afterwards the network and the random numbers are as they were."""
+    with evaluating(net), seeded(net, seed), torch.inference_mode(False), torch.enable_grad():
+        yield
 
 
 class _Reached(Exception):
@@ -108,7 +132,7 @@ class Taps:
 
         handles = [self._modules[layer].register_forward_hook(tap(layer)) for layer in self.layers]
         try:
-            self.net(x)
+            self.net(x.clone())  # a first layer may write over it
         except _Reached:
             pass
         except ConvatlasError:

@@ -35,7 +35,7 @@ Watch = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Drawn:
-    """A picture (C, H, W) in [0, 1] that was made, the unit's mean in the last step, and whether it is dead."""
+    """A picture (C, H, W) in [0, 1] that was made, the unit's mean on it at rest, and whether it is dead."""
 
     picture: Tensor = field(repr=False)
     value: float
