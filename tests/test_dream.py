@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from convatlas.cli import main
 from convatlas.errors import UnknownName
 from convatlas.visualize import fullsheet, objectives
 from convatlas.visualize.fullsheet import Broken, sheet
@@ -106,6 +108,24 @@ def test_a_sheet_that_meets_no_number_keeps_its_rows(net: nn.Module) -> None:
         sheet(net, LAYERS, columns=2, steps=2, size=32)
     assert [row.layer for row in caught.value.rows] == ["0"]
     assert fullsheet.drawn(caught.value.rows, "so far").height > 32
+
+
+def test_the_rows_before_one_that_meets_no_number_are_in_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "broken.py").write_text(
+        "import math\nfrom torch import nn\nNet = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3))\n"
+        "nn.init.constant_(Net[1].bias, math.nan)\n"
+    )
+    words = ["visualize", "sheet", f"{tmp_path / 'broken.py'}:Net", "--layer", "0", "--layer", "1"]
+    assert main([*words, "--size", "32", "--steps", "2", "--out", str(tmp_path / "rows.png")]) == 2
+    assert "is no finite number in step 1" in capsys.readouterr().err
+    assert Image.open(tmp_path / "rows.png").height < 200  # one row, not two
+
+
+def test_small_pictures_are_enlarged_on_a_sheet(net: nn.Module) -> None:
+    small, large = (fullsheet.drawn(sheet(net, ["0"], columns=2, steps=2, size=size), "") for size in (32, 96))
+    assert small.size == large.size
 
 
 @pytest.mark.parametrize("when", ["between rows", "before a row's first step"])

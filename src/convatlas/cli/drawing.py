@@ -127,9 +127,14 @@ def sheet(
     from convatlas.visualize import fullsheet
 
     net, out = network_of(network, weights, seed), out or named(network, "sheet")
-    with watching("layers", None, out) as watch:
-        rows = fullsheet.sheet(net, layer or None, columns=columns, size=size, steps=steps, seed=seed,
-                            watch=lambda name, done, of: watch.say(f"{name} ({done + 1} of {of})"))  # fmt: skip
+    try:
+        with watching("layers", None, out) as watch:
+            rows = fullsheet.sheet(net, layer or None, columns=columns, size=size, steps=steps, seed=seed,
+                                   watch=lambda name, done, of: watch.say(f"{name} ({done + 1} of {of})"))  # fmt: skip
+    except fullsheet.Broken as error:  # the rows so far are in their file before the error goes on
+        if error.rows:
+            save(fullsheet.drawn(error.rows, network), out)
+        raise
     save(fullsheet.drawn(rows, network), out)
     return stopped(any(row.made.interrupted for row in rows), "sheet")
 

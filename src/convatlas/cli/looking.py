@@ -20,12 +20,12 @@ from convatlas.cli.picturing import (
     named,
     network_of,
     numbers,
+    pictures_of,
     save,
     stopped,
     told,
     watching,
 )
-from convatlas.errors import ConvatlasError
 
 
 def filters(
@@ -169,16 +169,12 @@ def unit(
 
     Example: `convatlas visualize unit efficientnet_lite0 stage4 17 --data folder:photos`
     """
-    from convatlas import data as sets
     from convatlas.visualize.unit_page import is_page, write_unit
     from convatlas.visualize.units import unit as about
 
     out = out or named(network, layer, str(number)).with_suffix(".html")
     is_page(out)  # a name that is neither a page's nor a picture's is refused before any work is done
-    pictures = data if data.startswith("folder:") else sets.load(data).test
-    if pictures is None:
-        raise ConvatlasError(f"{data} has no test pictures")
-    net = network_of(network, weights)
+    pictures, net = pictures_of(data), network_of(network, weights)
     drawn = out.with_name(f"{out.stem}-drawn.png")  # where there is no page, the last good picture
     with watching("", None) as watch, keeping(drawn):
         made = about(net, layer, number, pictures, most=most, size=size, steps=steps, seed=seed, control=control,

@@ -13,12 +13,14 @@ from convatlas.errors import ConvatlasError
 from convatlas.visualize import objectives
 from convatlas.visualize.finding import shape_at
 from convatlas.visualize.optimize import NotFinite, Visualization, visualize
-from convatlas.visualize.sheets import INK, WORDS, font
+from convatlas.visualize.sheets import INK, WORDS, enlarged, font
 from convatlas.visualize.shown import Shown
 from convatlas.visualize.travelling import stops
 
 MARGIN, GAP = 110, 4
 """Pixels: for a row's name, between pictures."""
+SIDE = 96
+"""Pixels: pictures smaller than half of it are enlarged."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,9 @@ def sheet(
 
 
 def drawn(rows: Sequence[Row], title: str) -> Image.Image:
-    """The rows below each other, each with its layer's name and size and the numbers of its channels."""
-    cells = [row.made.images for row in rows]
+    """The rows below each other, each with its layer's name and size and the numbers of its channels; small pictures
+    are enlarged, each pixel a square."""
+    cells = [[enlarged(one, max(1, SIDE // max(one.size))) for one in row.made.images] for row in rows]
     width, height = (max(getattr(one, side) for line in cells for one in line) for side in ("width", "height"))
     columns, words, top = max(map(len, cells)), 16, 34
     page = Image.new("RGB", (MARGIN + columns * (width + GAP), top + len(rows) * (height + words + GAP)), "white")

@@ -196,9 +196,8 @@ class _Ascent:
                     with torch.no_grad():
                         values.copy_(good)
                     title = self.objective.title
-                    raise NotFinite(
-                        f"{title} is no finite number in step {step + 1}; a lower rate may help", self.made()
-                    )
+                    hint = "; a lower rate may help" if step else ""
+                    raise NotFinite(f"{title} is no finite number in step {step + 1}{hint}", self.made())
                 good.copy_(values.detach())
                 self.done = step + 1
                 self.keep_best(worth)

@@ -19,7 +19,7 @@ from convatlas.visualize.objectives import Objective
 from convatlas.visualize.optimize import NotFinite, Visualization, Watch, visualize
 from convatlas.visualize.sheets import image, tensor
 from convatlas.visualize.shown import Shown
-from convatlas.visualize.taps import Taps, evaluating, path_of
+from convatlas.visualize.taps import Taps, aside, path_of
 from convatlas.weights.preprocess import Preprocess
 
 LARGEST, SMALLEST = 768, 64
@@ -78,8 +78,9 @@ def dream(
     chance, values, done = random.Random(seed), [], 0
     shown = Shown(net, preprocess)
     details = torch.zeros(1, whole.shape[1], *sizes[0])
-    with evaluating(net), kept(), torch.inference_mode(False), torch.enable_grad():
-        fast = folded(net, keep=[path_of(net, layer) for layer in objective.layers])
+    with aside(net, seed), kept():
+        paths = [path_of(net, layer) for layer in objective.layers]
+        fast = folded(net, size=(whole.shape[1], sizes[0][0], sizes[0][1]), keep=paths)
         fast.to(memory_format=torch.channels_last)
         try:
             for size in sizes:
@@ -151,7 +152,7 @@ def invert(
     """
     shown = Shown(net, preprocess)
     seen = shown.seen(photograph)
-    with evaluating(net), torch.no_grad():
+    with aside(net, seed), torch.no_grad():
         target = Taps(net, [layer], shown(seen))(shown(seen))[layer]
     height, width = seen.shape[2:]
     return visualize(net, objectives.inversion(layer, target) - smooth * objectives.total_variation(), steps=steps,

@@ -18,7 +18,7 @@ from convatlas.net import ConvNet
 from convatlas.visualize.maps import Activations, by_strength, plain, prepared, scale_of
 from convatlas.visualize.shown import Shown
 from convatlas.visualize.sights import Sight, sights
-from convatlas.visualize.taps import evaluating, name_of, path_of, unread
+from convatlas.visualize.taps import aside, name_of, path_of, unread
 from convatlas.weights.preprocess import Preprocess
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def journey(
     """
     seen, x = prepared(net, picture, preprocess)
     chosen = [path_of(net, layer) for layer in layers] if layers is not None else None
-    with evaluating(net), torch.no_grad():
+    with aside(net), torch.no_grad():
         out, found = _followed(net, x, chosen if chosen is not None else _children(net, opened=True))
         graph = _graph(net, x)
     if chosen is None:
@@ -146,7 +146,7 @@ def stops(net: nn.Module) -> list[str]:
     own = isinstance(net, ConvNet)
     paths = [f"trunk.{stage}" for stage in net.stages] if isinstance(net, ConvNet) else _children(net, opened=True)
     noise = torch.rand(1, *own_size(net), generator=torch.Generator().manual_seed(0))
-    with evaluating(net), torch.no_grad():
+    with aside(net), torch.no_grad():
         _, found = _followed(net, Shown(net)(noise), paths)
     chosen: list[str] = []
     for path, (given, _) in (found if own else _not_too_many(net, found)).items():
@@ -194,7 +194,7 @@ def _followed(net: nn.Module, x: Tensor, paths: Sequence[str]) -> tuple[Any, dic
 
     handles = [net.get_submodule(path).register_forward_hook(keep(path)) for path in paths]
     try:
-        return net(x), found
+        return net(x.clone()), found  # it may write over it
     except ConvatlasError:
         raise
     except Exception as error:  # whatever a stranger's forward does
