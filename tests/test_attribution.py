@@ -292,7 +292,10 @@ HIDDEN = {
     "no_grad": lambda x: x * without_gradient(x),
     "the second argument": lambda x: x * torch.lt(torch.zeros(()), x),
     "bool": lambda x: x * x.relu().bool(),
+    "written beneath": lambda x: (x.data.mul_(x.data > 0), x)[1],
 }
+
+seen: list[Tensor] = []
 
 
 @pytest.mark.parametrize("form", HIDDEN)
@@ -302,6 +305,20 @@ def test_a_rectifier_that_autograd_does_not_see_is_refused(form, method, picture
     assert "its own values" in complaint(net, picture, method=method, target=2, preprocess=PLAIN)
     with pytest.raises(ConvatlasError, match="its own values"):
         project(net, picture[None], "third", 0, rule=method)
+
+
+@pytest.mark.parametrize("look", [
+    lambda x: seen.append(x.detach().mean()), lambda x: seen.append((x > 0).float().mean()),
+    lambda x: seen.append(x.detach().clone().mul_(2).add_(1)),
+])  # fmt: skip
+def test_values_that_are_only_looked_at_bend_nothing(look, picture):
+    """As a hook that records activations does."""
+    seen.clear()
+    plain, watched = small(torch.relu), small(torch.relu)
+    watched.second.register_forward_hook(lambda module, given, out: look(out))
+    maps = [attribute(net, picture, method="guided", target=2, preprocess=PLAIN).map for net in (plain, watched)]
+    assert torch.equal(*maps)
+    assert seen
 
 
 @pytest.mark.parametrize("norm", [nn.InstanceNorm2d(4), nn.BatchNorm2d(4, track_running_stats=False)])
@@ -381,6 +398,7 @@ def test_what_is_linear_goes_through_as_its_gradient(name, picture):
 
 
 def test_local_response_norm_divides_by_a_divisor_that_gets_no_gradient(picture):
+    torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 6, 3), nn.LocalResponseNorm(5, 0.5, 0.75, 2.0), nn.ReLU())
     x = picture[None]
     with torch.no_grad():

@@ -32,12 +32,13 @@ from convatlas.train import Running, checkpoint, evaluate, resume, train
 from convatlas.train.asked import RESUME_ME, Stopped
 from convatlas.train.augment import augment, moved
 from convatlas.train.feed import Feed
+from convatlas.train.launch import _tried
 from convatlas.train.loop import NotFinite
 from convatlas.train.memory import free_memory, graph_of_step, predicted
 from convatlas.train.mix import mixed_up
 from convatlas.train.order import Order, uniform
 from convatlas.train.rate import learning_rate, optimizer
-from convatlas.train.recipe import Recipe, changed
+from convatlas.train.recipe import Recipe, changed, refuse_unused
 from convatlas.train.setup import Setup, build
 from convatlas.weights import Preprocess, pretrained
 
@@ -282,8 +283,38 @@ def test_a_run_that_is_asked_to_stop_saves_and_says_so(finished: Path, tmp_path:
     running.send_signal(signal.SIGTERM)
     assert running.wait() == RESUME_ME
     assert json.loads((folder / "run.json").read_text())["state"] == "stopped"
+    # A recipe that has changed since changes nothing: the run has its own.
+    stored = json.loads((folder / "run.json").read_text())
+    own = Setup.from_json({**stored["setup"], "kind": "general"}, stored["recipe"])
+    assert own.recipe.title == stored["recipe"]["title"]
     resume(folder)
     assert metrics(folder)[-1]["accuracy"] == metrics(finished)[-1]["accuracy"]
+    after = json.loads((folder / "run.json").read_text())
+    assert after["recipe"] == stored["recipe"]
+    assert after["setup"] == stored["setup"]
+
+
+def test_a_job_that_slurm_starts_again_goes_on(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "requeued"
+    running = subprocess.Popen([*COMMAND, *DIGITS, str(folder)], env=ENVIRONMENT)
+    while checkpoint.latest(folder) is None:
+        time.sleep(0.01)
+    running.send_signal(signal.SIGTERM)
+    assert running.wait() == RESUME_ME
+    assert main(["train", *DIGITS, str(folder)]) == 2
+    assert "holds a run already" in capsys.readouterr().err
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert _tried(Setup("lenet5_modern", "digits"), tmp_path / "another", 1)  # which is new
+    assert main(["train", *DIGITS, str(folder)]) == 0
+    assert metrics(folder)[-1] == metrics(finished)[-1]
+
+
+def test_a_kind_of_data_without_a_place_is_no_folder() -> None:
+    for kind in ("folder:", "npz:", "digits:"):
+        with pytest.raises(ConvatlasError):
+            Setup("lenet5_modern", kind).anywhere().open()
 
 
 def test_resuming_with_another_recipe_is_refused(finished: Path, tmp_path: Path) -> None:
@@ -799,7 +830,7 @@ def test_folders_that_are_called_like_data_sets_or_weights_are_not_taken_for_the
 ])  # fmt: skip
 def test_a_value_that_nothing_would_use_is_refused(values: dict[str, Any], said: str) -> None:
     with pytest.raises(ConvatlasError, match=said):
-        changed(PLAIN, values)
+        refuse_unused(changed(PLAIN, values), values)
 
 
 def test_a_mistake_is_told_once_before_torchrun_starts_anything(
@@ -857,6 +888,8 @@ def test_the_test_pictures_choose_nothing(tmp_path: Path) -> None:
 
 def test_a_second_process_is_kept_out_of_a_runs_folder(tmp_path: Path) -> None:
     with checkpoint.locked(tmp_path / "run"):
+        with pytest.raises(ConvatlasError, match="already"), checkpoint.locked(tmp_path / "run"):
+            pass  # nor another thread of this process
         done = subprocess.run([sys.executable, "-m", "convatlas", "train", *DIGITS, str(tmp_path / "run")],
                               capture_output=True, text=True, check=False)  # fmt: skip
     assert done.returncode == 2

@@ -240,9 +240,9 @@ def _made(network: str, objective: Any, usual: Path, how: Drawing, count: int, n
     wanted = None if not sides else sides[0] if len(sides) == 1 else (sides[0], sides[1])
     with watching(objective.title, how.steps, out) as watch:
         net = network_of(network, how.weights, how.seed) if net is None else net
+        colours = None if how.colours is None else colours_from(how.colours, net)
         for line in _smaller(net, objective.layers, size_of(net, wanted)):
             watch.note(line)
-        colours = None if how.colours is None else colours_from(how.colours, net)
         with keeping(out):
             made = visualize(net, objective, count=count, size=wanted, steps=how.steps, seed=how.seed,
                              canvas=how.canvas, robust=how.robust, colours=colours, watch=watch)  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -110,14 +110,15 @@ def colours_from(data: str, net: nn.Module) -> Tensor:
     from convatlas.visualize.shown import Shown
     from convatlas.visualize.streamed import source
 
-    shown, found = Shown(net), listed(pictures_of(data))
-
-    def seen() -> Iterator[Tensor]:
-        for number in range(0, len(found), -(-len(found) // COLOURED)):
-            with suppress(ConvatlasError):
-                yield shown.seen(source(found, number))
-
-    return colours_of(seen())
+    shown, found, pictures = Shown(net), listed(pictures_of(data)), []
+    for number in range(0, len(found), -(-len(found) // COLOURED)):
+        try:
+            pictures.append(shown.seen(source(found, number)))
+        except ConvatlasError as error:
+            unread = error
+    if not pictures:
+        raise unread
+    return colours_of(pictures)
 
 
 def numbers(text: str, many: int | None = None) -> list[int]:

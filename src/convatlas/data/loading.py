@@ -127,6 +127,8 @@ def _stored(spec: str, path: Path, seed: int, holdout: int | float | None, split
         raise ConvatlasError(f"{path} has no train_images")
     if split is None and len(set(found["train"][1].tolist())) < 2:
         raise ConvatlasError(f"{path}: the training pictures are of one class; there is nothing to tell apart")
+    if split in (None, "train"):
+        stored.refuse_absent(path, found["train"][1], classes)
     if holdout is not None and "validation" in found:
         raise ConvatlasError(f"{path} has val_images: nothing is held out of the others")
     parts = {name: _arrays(f"{path.stem} {name}", *part, np.arange(len(part[1]))) for name, part in found.items()}

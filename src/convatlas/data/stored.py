@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +50,14 @@ def read(path: Path) -> tuple[dict[str, Part], tuple[str, ...]]:
     names = tuple(map(str, classes.tolist()))
     if len(names) < most:
         raise ConvatlasError(f"{path} names {len(names)} classes and has labels up to {most - 1}")
-    if "train" in found:
-        there = set(found["train"][1].tolist())
-        if absent := [name for label, name in enumerate(names) if label not in there]:
-            raise ConvatlasError(f"{path}: no training pictures of class {some(absent)}")
     return found, names
+
+
+def refuse_absent(path: Path, labels: NDArray[np.int64], classes: Sequence[str]) -> None:
+    """Raises ConvatlasError where a class has no training pictures: it could not be learned."""
+    there = set(labels.tolist())
+    if absent := [name for label, name in enumerate(classes) if label not in there]:
+        raise ConvatlasError(f"{path}: no training pictures of class {some(absent)}")
 
 
 def _part(stored: dict[str, NDArray[Any]], key: str, path: Path) -> Part:

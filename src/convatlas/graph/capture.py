@@ -79,10 +79,11 @@ class _WithAux(nn.Module):
 
 @contextmanager
 def _untouched(module: nn.Module) -> Iterator[None]:
-    """The module in evaluation mode; afterwards every part of it holds what it held.
+    """The module in evaluation mode; afterwards its parts hold what they held, and their dicts and lists too.
 
     A forward that keeps what it computes (``self.seen = x``, ``self.seen.append(x)``) would keep a tracer's stand-ins.
     """
+    modes = [(m, m.training) for m in module.modules()]
     parts = [m.__dict__ for m in module.modules()]
     dicts = [*parts, *(held for own in parts for held in own.values() if isinstance(held, dict))]
     lists = [held for own in parts for held in own.values() if isinstance(held, list)]
@@ -97,6 +98,8 @@ def _untouched(module: nn.Module) -> Iterator[None]:
                 del held[new]
         for row, its in zip(lists, before[1]):
             row[:] = its
+        for m, training in modes:
+            m.training = training  # a scripted module's is nowhere else
 
 
 # ---- symbolic ---------------------------------------------------------------------------------------------

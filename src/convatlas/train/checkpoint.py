@@ -93,6 +93,10 @@ CODELESS: list[Any] = [np.zeros(0).__reduce__()[0], np.ndarray, np.dtype, type(n
 """What a checkpoint holds beside tensors and Python's own values: numpy's state of chance."""
 
 
+HELD: set[Path] = set()
+"""The folders in which this process is training."""
+
+
 @contextmanager
 def locked(run: Path) -> Iterator[None]:
     """Make the run's folder, and hold it for this process alone, not for those that it starts.
@@ -100,6 +104,8 @@ def locked(run: Path) -> Iterator[None]:
     Raises ConvatlasError where it cannot be made, or where another process holds it.  The system lets go of it when the
     process ends, however it does; where it knows no such locks, nothing is held.
     """
+    if (place := run.absolute()) in HELD:  # the system's lock is the process', not the thread's
+        raise ConvatlasError(f"this process is training in {run} already")
     try:
         run.mkdir(parents=True, exist_ok=True)
         file = (run / ".lock").open("w")
@@ -114,7 +120,11 @@ def locked(run: Path) -> Iterator[None]:
             raise ConvatlasError(f"another process is training in {run}") from None
         except (ImportError, OSError):
             pass
-        yield
+        HELD.add(place)
+        try:
+            yield
+        finally:
+            HELD.discard(place)
 
 
 def without_code(folder: Path) -> None:

@@ -16,7 +16,7 @@ from convatlas.errors import ConvatlasError
 from convatlas.registry import record_of_run
 from convatlas.train.asked import RESUME_ME
 from convatlas.train.order import Order
-from convatlas.train.run import Run, begin, finished, is_of, refuse_a_second, resume
+from convatlas.train.run import Run, begin, finished, is_of, is_started_again, refuse_a_second, refuse_broken, resume
 from convatlas.train.running import Running
 from convatlas.train.setup import Setup, build
 
@@ -41,9 +41,14 @@ def _tried(setup: Setup, folder: Path, share: int) -> Setup:
 
     Raises whatever a run raises before it is begun.
     """
+    if is_started_again(setup, folder):
+        return setup.anywhere()
     refuse_a_second(folder)
     setup = setup.anywhere()
-    data = setup.open()
+    setup.check()
+    data = replace(setup, bad_images="stop").open()  # those that are skipped are looked for by the processes
+    if setup.bad_images == "stop":
+        refuse_broken(data)
     build(setup, data)
     if setup.recipe.batch != "auto":
         Order(len(data.train), int(setup.recipe.batch), world=share)
@@ -76,8 +81,8 @@ def under_torchrun(workers: int | None, setup: Setup | None, folder: Path, words
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    stopped = (record_of_run(folder) or {}).get("state") == "stopped"
-    return RESUME_ME if asked and stopped else status
+    record = record_of_run(folder)
+    return RESUME_ME if asked and status and record is not None and record["state"] != "finished" else status
 
 
 def under_ray(

@@ -67,12 +67,13 @@ def _rank(figures: dict[str, float]) -> tuple[float, float]:
     return figures["accuracy"], -figures["loss"]
 
 
-def _is_restored(chance: dict[str, Any]) -> bool:
+def _is_restored(chance: dict[str, Any], device: torch.device) -> bool:
     """Whether torch's state of chance is what was saved: Accelerate only logs that it could not put it back."""
     same = torch.equal(torch.get_rng_state(), chance["torch_manual_seed"])
-    if torch.cuda.is_available() and (saved := chance.get("torch_cuda_manual_seed")) is not None:
-        there = torch.cuda.get_rng_state_all()
-        same = same and len(there) == len(saved) and all(map(torch.equal, there, saved))
+    if device.type == "cuda":
+        place = torch.cuda.current_device() if device.index is None else device.index
+        saved = chance.get("torch_cuda_manual_seed") or []
+        same = same and place < len(saved) and torch.equal(torch.cuda.get_rng_state(place), saved[place])
     return same
 
 
@@ -157,7 +158,8 @@ class Loop:
         # Accelerate loads it on the CPU.
         self.state.average = [own.to(t.device) for own, t in zip(self.state.average, self.averaged)]
         chance = found / f"random_states_{self.accelerator.process_index}.pkl"
-        if not chance.exists() or not _is_restored(torch.load(chance, weights_only=False)):
+        device = self.accelerator.device
+        if not chance.exists() or not _is_restored(torch.load(chance, weights_only=False), device):
             raise ConvatlasError(f"the state of chance could not be restored from {found}")
         return True
 
@@ -217,8 +219,8 @@ class Loop:
         """One backward pass for nothing, in every process: torch chooses in the first one which gradients it sums
         together from then on, and a run that is resumed is to sum them from its first step as if it had gone on."""
         self.net.eval()  # draws no chance, and moves no statistics
-        part = pictures.chunk(self.recipe.accumulate)[0].contiguous(memory_format=self.format)
-        loss, _ = loss_of(self.recipe, self.net, part, labels[: len(part)])
+        one = pictures[:1].contiguous(memory_format=self.format)
+        loss, _ = loss_of(self.recipe, self.net, one, labels[:1])
         self._backward(loss)
         self.plain_optimizer.zero_grad()
         self._train()

@@ -47,12 +47,12 @@ def predicted(plan: Recipe, graph: Graph, batch: int) -> tuple[Report, int]:
     the bytes are an upper bound: all in float32, and the copies beside them.
     """
     report = analyze(graph, batch=batch, training=OPTIMIZERS[plan.optimizer], checkpointing=plan.checkpointing)
-    return report, report.totals["peak_training_bytes"] + _copies(plan, graph)
+    return report, report.totals["peak_training_bytes"] + _copies(plan, report.totals["params"])
 
 
-def _copies(plan: Recipe, graph: Graph) -> int:
+def _copies(plan: Recipe, params: int) -> int:
     """Bytes of the parameters' copies in mixed precision."""
-    return 0 if plan.precision == "float32" else HALF * int(analyze(graph).totals["params"])
+    return 0 if plan.precision == "float32" else HALF * params
 
 
 def batch_of(
@@ -64,7 +64,7 @@ def batch_of(
         return plan.batch
     share = processes * plan.accumulate
     graph = graph_of_step(plan, net, preprocess)
-    room = SPARE * free_memory(device) - _copies(plan, graph)
+    room = SPARE * free_memory(device) - _copies(plan, sum(p.numel() for p in net.parameters()))
     most = largest_batch(graph, room, training=OPTIMIZERS[plan.optimizer], checkpointing=plan.checkpointing)
     most = min(most, MOST // share, max(pictures // FEWEST, share) // share, pictures // share)
     if most < 1:

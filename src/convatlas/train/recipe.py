@@ -10,7 +10,7 @@ value names its source.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import files
@@ -180,7 +180,7 @@ def recipes(network: str, data: str | None = None) -> dict[str, Recipe]:
         found["modern"] = table_of("small", data if data and data in _file("small") else "general")
     take(with_data=True)
     found.setdefault("general", table_of("small", "general"))
-    return {kind: _read(entry, f"{network}, {kind}") for kind, entry in found.items()}
+    return {kind: read(entry, f"{network}, {kind}") for kind, entry in found.items()}
 
 
 def table_of(file: str, table: str) -> dict[str, Any]:
@@ -196,24 +196,30 @@ def table_of(file: str, table: str) -> dict[str, Any]:
 def changed(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     """The recipe with some values changed.
 
-    Raises UnknownName for one it does not have (did you mean …?), ConvatlasError for a value that does not fit, or that
-    nothing would use.
+    Raises UnknownName for one it does not have (did you mean …?), ConvatlasError for a value that does not fit.
     """
     for name in values:
         if name not in Recipe.model_fields:
             raise UnknownName("recipe value", name, Recipe.model_fields)
     sources = {**recipe.sources, **dict.fromkeys(values, "given")}
-    made = _read({**recipe.model_dump(exclude_unset=True), **values, "sources": sources}, "recipe")
+    return read({**recipe.model_dump(exclude_unset=True), **values, "sources": sources}, "recipe")
+
+
+def refuse_unused(recipe: Recipe, values: Iterable[str]) -> None:
+    """Raises ConvatlasError for one of the values given that nothing of the recipe would use."""
     for name in values:
         by, kinds = USES.get(name, ("", frozenset()))
-        if by and getattr(made, by) not in kinds:
-            raise ConvatlasError(f"{name} is for {by} {' or '.join(sorted(kinds))}; here it is {getattr(made, by)}")
-    if "warmup_from" in values and not made.warmup:
+        if by and getattr(recipe, by) not in kinds:
+            raise ConvatlasError(f"{name} is for {by} {' or '.join(sorted(kinds))}; here it is {getattr(recipe, by)}")
+    if "warmup_from" in values and not recipe.warmup:
         raise ConvatlasError("warmup_from is for a warm-up, and here there is none; give warmup too")
-    return made
 
 
-def _read(entry: Mapping[str, Any], where: str) -> Recipe:
+def read(entry: Mapping[str, Any], where: str) -> Recipe:
+    """A recipe from its values; where: what it is called in messages.
+
+    Raises UnknownName for a value that no recipe has, ConvatlasError for one that does not fit.
+    """
     try:
         return Recipe.model_validate(entry)
     except ValidationError as error:

@@ -90,16 +90,20 @@ def folder_of(setup: Setup, out: str | Path | None) -> Path:
 
 def begin(setup: Setup, folder: Path, running: Running = PLAINLY) -> Run:
     """``train``, of a request."""
-    precision = setup.recipe.precision
-    if any(os.environ.get(count, "0") != "0" for count in RESTARTS) and is_of(setup, folder):
-        # Torchrun starts all processes again, and SLURM the job, with the command that began the run.
+    if is_started_again(setup, folder):
         return resume(folder, running=running)
-    setup = setup.anywhere()
+    setup.check()
+    precision, setup = setup.recipe.precision, setup.anywhere()
     accelerator = accelerator_for(precision, running)
     if accelerator.is_main_process:
         refuse_a_second(folder)
     accelerator.wait_for_everyone()
     return _run(setup, setup.open(), folder, accelerator, running)
+
+
+def is_started_again(setup: Setup, folder: Path) -> bool:
+    """Whether torchrun starts the processes again, or SLURM the job, with the command that began the folder's run."""
+    return any(os.environ.get(count, "0") != "0" for count in RESTARTS) and is_of(setup, folder)
 
 
 def is_of(setup: Setup, folder: Path) -> bool:
@@ -115,6 +119,14 @@ def refuse_a_second(folder: Path) -> None:
     last = checkpoint.latest(folder)
     if record_of_run(folder) is None or (last.name != "step-0" if last else _has_figures(folder)):
         raise ConvatlasError(f"{folder} holds a run already; resume it (--resume {folder}), or choose another --out")
+
+
+def refuse_broken(data: Data) -> None:
+    """Raises ConvatlasError for a picture of validation or test that cannot be read: a run would meet it after its
+    first epoch, or after its last."""
+    for split in (data.validation, data.test):
+        if isinstance(split, Files):
+            reading.refuse_broken(split.paths)
 
 
 def _has_figures(folder: Path) -> bool:
@@ -133,7 +145,7 @@ def resume(folder: str | Path, *, values: Mapping[str, Any] | None = None, runni
         raise ConvatlasError(f"no run in {folder}: it has no {RUN} that a run wrote")
     if stored.get("state") == "finished":
         raise ConvatlasError(f"the run in {folder} is finished")
-    setup = Setup.from_json(stored["setup"])
+    setup = Setup.from_json(stored["setup"], stored["recipe"])
     plan = setup.recipe
     given = dict(values or {})
     options: dict[str, Any] = {
@@ -141,7 +153,7 @@ def resume(folder: str | Path, *, values: Mapping[str, Any] | None = None, runni
         **{key: given.pop(key) for key in ("attention", "width") if key in given},
     }
     now = {**changed(plan, given).model_dump(mode="json", exclude=set(WORDS)), **options}
-    then = {**stored["recipe"], **setup.options}
+    then = {**plan.model_dump(mode="json"), **setup.options}
     differing = [f"{key}: {then.get(key)} then, {now[key]} now" for key in now if then.get(key) != now[key]]
     accelerator = accelerator_for(plan.precision, running)
     if accelerator.num_processes != stored["world"]:
@@ -187,9 +199,7 @@ def _alone(
     net, preprocess = build(setup, data)
     plan, first = setup.recipe, accelerator.is_main_process
     if first and before is None and setup.bad_images == "stop":
-        for split in (data.validation, data.test):  # a broken one would show after an epoch, or after the last
-            if isinstance(split, Files):
-                reading.refuse_broken(split.paths)
+        refuse_broken(data)
     if before is not None:
         batch = int(before["batch"])
     else:
@@ -236,18 +246,18 @@ def _alone(
             write_curves(folder)
             write_report(folder)
     test = None
-    if first and data.test is not None:
-        with loop.asked.listening():
+    with loop.asked.listening():  # of several processes the others wait for the first
+        if first and data.test is not None:
             test = _test(loop, data, folder, log)
-    log.close()
-    if first:
-        record["test"] = test
-        checkpoint.write_json(folder / RUN, record)
-        shown = data.test
-        write_curves(folder)
-        write_report(folder, shown.picture if shown else None, shown.names if shown else None)
-        checkpoint.write_json(folder / RUN, {**record, "state": "finished"})
-    accelerator.wait_for_everyone()
+        log.close()
+        if first:
+            record["test"] = test
+            checkpoint.write_json(folder / RUN, record)
+            shown = data.test
+            write_curves(folder)
+            write_report(folder, shown.picture if shown else None, shown.names if shown else None)
+            checkpoint.write_json(folder / RUN, {**record, "state": "finished"})
+        accelerator.wait_for_everyone()
     return Run(folder, loop.state.best, test)
 
 

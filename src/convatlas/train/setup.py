@@ -18,7 +18,7 @@ from convatlas.errors import ConvatlasError, UnknownName
 from convatlas.net import ConvNet
 from convatlas.registry import SMALL_PICTURE
 from convatlas.train.feed import is_padded
-from convatlas.train.recipe import Recipe, changed, recipe
+from convatlas.train.recipe import Recipe, changed, read, recipe, refuse_unused
 from convatlas.weights.preprocess import Preprocess
 from convatlas.weights.source import find
 
@@ -32,6 +32,7 @@ class Setup:
 
     values: what differs from the recipe.  freeze: paths of modules that are not trained.
     options: of ``registry.create``: {"attention": "se", "width": 0.5}.
+    fixed: the whole recipe of a run that has begun.
     """
 
     network: str
@@ -44,6 +45,7 @@ class Setup:
     bad_images: str = "stop"
     holdout: float | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    fixed: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 1 << 31:
@@ -51,11 +53,11 @@ class Setup:
 
     def anywhere(self) -> Setup:
         """With whole paths in place of relative ones, so that it can be resumed from any folder."""
-        kind, colon, where = self.data.partition(":")
+        kind, _, where = self.data.partition(":")
         weights = self.weights
         if weights is not None and find(self.network, weights).kind == "file":
             weights = _whole(weights)
-        return replace(self, data=f"{kind}:{_whole(where)}" if colon else kind, weights=weights)
+        return replace(self, data=f"{kind}:{_whole(where)}" if where else self.data, weights=weights)
 
     @property
     def data_name(self) -> str:
@@ -64,14 +66,21 @@ class Setup:
     @property
     def recipe(self) -> Recipe:
         """Raises UnknownName and ConvatlasError for what does not fit."""
+        if self.fixed is not None:
+            return read(self.fixed, "the run's recipe")
         return changed(recipe(self.network, self.kind, self.data_name), self.values)
 
+    def check(self) -> None:
+        """Raises UnknownName and ConvatlasError for values that do not fit, or that nothing would use."""
+        refuse_unused(self.recipe, self.values)
+
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "fixed"}
 
     @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> Setup:
-        return cls(**{**stored, "freeze": tuple(stored["freeze"])})
+    def from_json(cls, stored: Mapping[str, Any], recipe: Mapping[str, Any] | None = None) -> Setup:
+        """recipe: as it was stored with the run, whatever has become of it since."""
+        return cls(**{**stored, "freeze": tuple(stored["freeze"])}, fixed=recipe)
 
     def open(self) -> Data:
         """The data set.  Raises ConvatlasError where it is not as it should be."""

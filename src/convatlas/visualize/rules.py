@@ -7,7 +7,8 @@ twice, ``F.relu``, ``x.relu_()``, ReLU6, a clamp.  Whether anything else bends a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -47,17 +48,23 @@ class Rectifiers(TorchFunctionMode):
 
     fixed: take the divisor of ``F.local_response_norm`` for a constant: it divides forward and backward, and itself
     gets no gradient.
-    hidden: what ran and bends gradients where the graph that autograd keeps does not show it, in words: a comparison or
-    values cut off from their gradient, which may be multiplied with, and most writing into a part of a map.
+    hidden: what ran and bends gradients where the graph that autograd keeps does not show it, in words: comparisons and
+    values cut off from their gradient that meet the map again, and most writing into a part of a map.
     """
 
     def __init__(self, rule: Rule, *, fixed: bool = False):
         super().__init__()
         self.rule, self.fixed = rule, fixed
         self.hidden: list[str] = []
+        self._cut: dict[int, tuple[Tensor, str, bool]] = {}
+        """Values of the network's own without a gradient, which may only be looked at; what they are, in words; and
+        whether their memory is that of a map."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        _, words, shared = self._cut.get(id(args[0]) if args else 0, (None, "", False))
+        if shared and IN_PLACE.fullmatch(getattr(func, "__name__", "")):
+            self.hidden.append(words)
         limits = LIMITS.get(func)
         found = limits(*args, **kwargs) if limits else None
         if found is None:
@@ -74,15 +81,16 @@ class Rectifiers(TorchFunctionMode):
     def _watched(self, func: Any, args: Any, kwargs: Any) -> Any:
         x, name = args[0] if args else kwargs.get("input"), getattr(func, "__name__", "")
         version = x._version if isinstance(x, Tensor) else 0
-        given = [one for one in (*args, *kwargs.values()) if isinstance(one, Tensor) and one.requires_grad]
-        if given and name in COMPARES:
-            self.hidden.append("a comparison of its own values")
+        tensors = [one for one in _flat((*args, *kwargs.values())) if isinstance(one, Tensor)]
+        given = any(one.requires_grad for one in tensors)
+        cut = next((self._cut[id(one)][1] for one in tensors if id(one) in self._cut), "")
+        maps = [one for one in tensors if one.requires_grad or self._cut.get(id(one), (None, "", False))[2]]
         out = func(*args, **kwargs)
-        if given and isinstance(out, Tensor) and not out.requires_grad and name not in KNOWS_NO_VALUES:
-            if out.is_floating_point():
-                self.hidden.append("its own values without their gradient (a detach, .data or no_grad)")
-            elif out.dtype == torch.bool:
-                self.hidden.append("a mask made of its own values")
+        if given and cut:
+            self.hidden.append(cut)
+        for one in _flat((out,)):
+            if (given or cut) and isinstance(one, Tensor) and not one.requires_grad and name not in KNOWS_NO_VALUES:
+                self._cut[id(one)] = one, cut or _called(one, name), any(_memory(one) == _memory(m) for m in maps)
         if not isinstance(x, Tensor):
             return out
         if x._is_view() and x._version != version and x.requires_grad and name not in WRITES:
@@ -92,6 +100,29 @@ class Rectifiers(TorchFunctionMode):
         return out
 
 
+def _memory(values: Tensor) -> int:
+    return values.untyped_storage().data_ptr()
+
+
+def _flat(given: Any) -> Iterator[Any]:
+    for one in given:
+        if isinstance(one, list | tuple):
+            yield from _flat(one)
+        else:
+            yield one
+
+
+def _called(values: Tensor, name: str) -> str:
+    """What values are that a function made of the network's own."""
+    if name in COMPARES:
+        return "a comparison of its own values"
+    if values.dtype == torch.bool:
+        return "a mask made of its own values"
+    return "its own values without their gradient (a detach, .data or no_grad)"
+
+
+IN_PLACE = re.compile(r"[a-z]\w*_|__i(add|sub|mul|truediv|floordiv|div|mod|pow|and|or|xor)__|__setitem__")
+"""Names of functions that write over their first argument."""
 COMPARES = frozenset("gt ge lt le eq ne greater greater_equal less less_equal not_equal heaviside isclose "
                      "__gt__ __ge__ __lt__ __le__ __eq__ __ne__".split())  # fmt: skip
 KNOWS_NO_VALUES = frozenset("zeros_like ones_like empty_like full_like rand_like randn_like new_zeros new_ones "
