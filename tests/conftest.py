@@ -1,6 +1,9 @@
-"""Tests over the whole registry: whichever asks for ``network_name`` runs for every registered network."""
+"""What all tests share: the same chance for each, and a run of every registered network for whichever asks for
+``network_name``."""
 
 from __future__ import annotations
+
+import sys
 
 import pytest
 
@@ -15,6 +18,13 @@ def representatives() -> list[str]:
     for name in sorted(names, key=lambda name: (macs[name], -names.index(name))):
         chosen.setdefault(facts.networks().get(name, {}).get("family", ""), name)
     return [name for name in names if name in chosen.values()]
+
+
+@pytest.fixture(autouse=True)
+def _chance() -> None:
+    """A test's random weights do not follow from which tests ran before it."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
