@@ -65,7 +65,7 @@ def test_pictures_that_are_skipped_are_told(
     assert (found["pictures"], found["skipped"]) == (9, 1)
     command = ["evaluate", str(run), "--data", f"folder:{folder}", "--bad-images", "skip", "--readers", "0"]
     assert main(command) == 0
-    assert "on 9 pictures, 1 left out that cannot be read; " in " ".join(capsys.readouterr().out.split())
+    assert "on 9 test pictures, 1 left out that cannot be read; " in " ".join(capsys.readouterr().out.split())
 
 
 # ---- ImageNet ---------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from torch import nn
 from convatlas import facts, registry
 from convatlas.cli import main
 from convatlas.cli.train import _value
+from convatlas.cost import analyze
 from convatlas.data import Arrays, load
 from convatlas.errors import ConvatlasError
 from convatlas.files import write_whole
@@ -854,6 +855,39 @@ def test_a_picture_of_the_test_that_cannot_be_read_stops_a_run_before_it_begins(
     with pytest.raises(ConvatlasError, match=r"3\.png"):
         train("lenet5_modern", f"folder:{tmp_path / 'data'}", values={"epochs": 1, "batch": 4}, out=tmp_path / "run")
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+@pytest.mark.parametrize("mistake", ["a broken picture", "a rate that diverges"])
+def test_a_run_that_fails_within_an_epoch_leaves_no_readers_behind(mistake: str, tmp_path: Path) -> None:
+    """They leave the signal to end alone, and would be waited for."""
+    draw = np.random.RandomState(0)
+    for name in ("a", "b"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(30):
+            pixels = draw.randint(0, 256, (40, 40, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "data" / name / f"{number:02}.png")
+    options = ["--epochs", "3", "--batch", "4", "--recipe", "general"]
+    if mistake == "a broken picture":
+        for number in range(30):
+            (tmp_path / "data" / "b" / f"{number:02}.png").write_bytes(b"no picture")
+    else:
+        options += ["--learning-rate", "1e30", "--warmup", "0", "--schedule", "constant"]
+    words = ["lenet5_modern", "--data", f"folder:{tmp_path / 'data'}", "--out", str(tmp_path / "run"), "--quiet"]
+    done = subprocess.run([*COMMAND, *words, *options, "--readers", "2"], env=ENVIRONMENT, timeout=120, check=False)
+    assert done.returncode == 2
+
+
+def test_the_macs_of_a_training_leave_out_what_is_frozen(tmp_path: Path) -> None:
+    spent = []
+    for freeze in ((), ("trunk",)):
+        run = train("lenet5_modern", "digits", values={"epochs": 1}, freeze=freeze, out=tmp_path / f"{len(freeze)}")
+        stored = json.loads((run.folder / "run.json").read_text())
+        spent.append(
+            stored["training_macs"] / stored["macs_per_picture"] / (stored["data"]["counts"]["train"] // 64 * 64)
+        )
+    whole = analyze("lenet5_modern").totals
+    assert spent[0] == pytest.approx(1 + whole["macs_backward"] / whole["macs"])
+    assert 1 < spent[1] < 0.6 * spent[0]
 
 
 def test_a_run_is_finished_when_its_report_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

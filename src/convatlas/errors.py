@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 FEW = 8
 """So many known names are named where none is near."""
@@ -14,14 +14,15 @@ class ConvatlasError(ValueError):
 
 
 class UnknownName(ConvatlasError):
-    """A name that is not among those known; the message says what was near."""
+    """A name that is not among those known; the message says what was near, or else names the usual ones."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]):
+    def __init__(self, kind: str, name: str, known: Iterable[str], usual: Sequence[str] = ()):
         by_lower = {word.lower(): word for word in known}
         near = [by_lower[word] for word in difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)]
         hint = f"; did you mean {_either(near)}?" if near else ""
-        if not near and 0 < len(by_lower) <= FEW:
-            hint = f"; there are {', '.join(by_lower.values())}"
+        some = usual or (list(by_lower.values()) if len(by_lower) <= FEW else [])
+        if not near and some:
+            hint = f"; there are {', '.join(some[:FEW])}{' …' if len(some) > FEW else ''}"
         super().__init__(f"unknown {kind} {name!r}{hint}")
 
 

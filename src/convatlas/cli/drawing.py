@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 USUAL = Drawing()
+LARGE = 320
+"""Pixels: larger pictures are not proposed."""
 
 
 def channel(network: Network, layer: Layer, unit: Unit, /, *, how: Drawing = USUAL) -> int:
@@ -225,8 +228,10 @@ def _smaller(net: nn.Module, layers: Sequence[str], size: tuple[int, int, int]) 
     for layer in filter(None, layers):
         field = field_of(net, layer, own) or field_of(net, layer, size)  # it may run whole at one of them only
         if field is not None and field.moves and (field.size[0] > height or field.size[1] > width):
-            yield (f"a unit of {layer} sees {field.size[0]:g} x {field.size[1]:g} pixels, the picture has {height} x "
-                   f"{width}: beyond it lies padding")  # fmt: skip
+            side = 32 * ceil(max(field.size) / 32)
+            whole = f": --size {side} would show all of it" if side <= LARGE and fitted is None else ""
+            yield (f"note: a unit of {layer} sees {field.size[0]:g} x {field.size[1]:g} pixels, more than the "
+                   f"{height} x {width} of the picture{whole}")  # fmt: skip
 
 
 def _made(network: str, objective: Any, usual: Path, how: Drawing, count: int, net: nn.Module | None = None) -> int:
@@ -252,6 +257,6 @@ def _made(network: str, objective: Any, usual: Path, how: Drawing, count: int, n
                            "interrupted": made.interrupted, "seed": how.seed, "out": str(out)})  # fmt: skip
     else:
         for number, (value, dead) in enumerate(zip(made.values, made.dead)):
-            of = f" {number + 1}" if len(made.values) > 1 else ""
-            print(f"picture{of}: " + ("dead: no gradient comes through" if dead else f"worth {value:.4g}"))
+            of = f"picture {number + 1}: " if len(made.values) > 1 else ""
+            print(f"{of}{made.objective}: " + ("dead, no gradient comes through" if dead else f"{value:.4g}"))
     return stopped(made.interrupted)

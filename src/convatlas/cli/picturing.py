@@ -190,7 +190,7 @@ class Watch:
 
     def note(self, text: str) -> None:
         """A line above the bar, which stays."""
-        self.bar.console.print(text, style="dim", highlight=False, markup=False)
+        self.bar.console.print(text, style="dim", highlight=False, markup=False, soft_wrap=True)
 
     def say(self, text: str) -> None:
         self.bar.update(self.task, figures=text)

@@ -214,8 +214,8 @@ def evaluate(
     top5 = f", top-5 {100 * found['top5']:.2f} %" if "top5" in found else ""
     skipped = f", {found['skipped']:,} left out that cannot be read" if found["skipped"] else ""
     output.console().print(
-        f"accuracy {100 * found['accuracy']:.2f} %{top5}, loss {found['loss']:.4f} on {found['pictures']:,} pictures"
-        f"{skipped}; {found['pictures'] / found['seconds']:.0f} pictures a second"
+        f"accuracy {100 * found['accuracy']:.2f} %{top5}, loss {found['loss']:.4f} on {found['pictures']:,} "
+        f"{found['split']} pictures{skipped}; {found['pictures'] / found['seconds']:.0f} pictures a second"
     )
 
 

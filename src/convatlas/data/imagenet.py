@@ -28,6 +28,7 @@ def scan_imagenet(root: Path, only: str | None = None) -> Tree:
     heap = _heap(inner / "val")
     without = () if _has_folders(inner / "test") else ("test",)
     tree = scan(inner, only, without)
+    tree.remark = ""  # that val is the test needs no saying
     if without:
         tree.unlabelled = len(_heap(inner / "test"))
     if heap:

@@ -31,7 +31,7 @@ class Tree:
     """A folder of pictures: split -> class -> files, each sorted by name.
 
     folders: the folder of each split; left_out: what else there is, counted by kind (".txt", "folder extra");
-    unlabelled: pictures of a test whose classes nobody published.
+    unlabelled: pictures of a test whose classes nobody published.  remark: what else is to be said of it.
     """
 
     root: Path
@@ -39,6 +39,7 @@ class Tree:
     folders: dict[str, Path] = field(default_factory=dict)
     left_out: Counter[str] = field(default_factory=Counter)
     unlabelled: int = 0
+    remark: str = ""
 
     def add(self, split: str, folder: Path) -> None:
         """The folder's folders as the classes of a split."""
@@ -76,8 +77,8 @@ class Tree:
 
     @property
     def said(self) -> str:
-        """What was left out, or ""."""
-        said = []
+        """What was left out, and what is taken for what; or ""."""
+        said = [self.remark] if self.remark else []
         if self.left_out:
             kinds = ", ".join(f"{count} {kind}" if count > 1 else kind for kind, count in self.left_out.most_common(4))
             said.append(f"left out, because they are no pictures by their names: {kinds}")
@@ -141,7 +142,9 @@ def _roles(tree: Tree, only: str | None) -> None:
     alone = "train" not in tree.splits
     if "validation" in tree.splits and "test" not in tree.splits and not (alone and only == "validation"):
         tree.splits["test"] = tree.splits.pop("validation")
-        tree.folders["test"] = tree.folders.pop("validation")
+        tree.folders["test"] = own = tree.folders.pop("validation")
+        if not alone:
+            tree.remark = f"{own.name} is the test, as there is no other; validation is held out of train"
     if alone and only is None:
         there = ", ".join(path.name for path in tree.folders.values())
         raise ConvatlasError(f"no train folder in {tree.root}, only {there}")

@@ -172,7 +172,8 @@ def places(names: Sequence[str], layer: str, network: str) -> list[int]:
     }
     ending = [path for path in paths if path.endswith(f".{layer}")]
     if not ending:
-        raise UnknownName(f"layer of {network}", layer, [path.removeprefix("trunk.") for path in paths])
+        known = [path.removeprefix("trunk.") for path in paths]
+        raise UnknownName(f"layer of {network}", layer, known, [path for path in known if path.count(".") == 0])
     if len(ending) > 1:
         some = ", ".join(path.removeprefix("trunk.") for path in ending[:4])
         more = f" and {len(ending) - 4} more" if len(ending) > 4 else ""

@@ -85,8 +85,8 @@ def _unwritable(folder: Path, beside: Path, error: Exception) -> ConvatlasError:
     """What to say of a checkpoint that cannot be written; what there is of it is removed."""
     shutil.rmtree(beside, ignore_errors=True)
     said, free = str(error).splitlines()[0], size(shutil.disk_usage(folder).free)
-    return ConvatlasError(f"the checkpoint cannot be written to {folder} ({said}; {free} are free there); the last one "
-                          "is whole")  # fmt: skip
+    before = "the last one is whole" if latest(folder.parent) else "there is none before it"
+    return ConvatlasError(f"the checkpoint cannot be written to {folder} ({said}; {free} are free there); {before}")
 
 
 CODELESS: list[Any] = [np.zeros(0).__reduce__()[0], np.ndarray, np.dtype, type(np.dtype("uint32"))]

@@ -221,6 +221,9 @@ def _logarithmic(panel: Axes, lowest: float, highest: float, word: Callable[[flo
 
     panel.set_yscale("log", nonpositive="clip")
     panel.set_ylim(lowest / 1.5, highest * 1.5)
+    for line in panel.lines:
+        if line.get_transform() == panel.transData:
+            line.set_ydata(np.maximum(line.get_ydata(), lowest / 1.5))
     panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if highest < 300 * lowest else (1,), numticks=12))
     panel.yaxis.set_major_formatter(lambda value, _: word(value))
     panel.yaxis.minorticks_off()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def evaluate(
     bad_images: str = "stop",
     running: Running = PLAINLY,
 ) -> dict[str, Any]:
-    """Test a network, or a run's best: {"loss", "accuracy", "top5", "pictures", "skipped", "seconds"}.
+    """Test a network, or a run's best: {"loss", "accuracy", "top5", "split", "pictures", "skipped", "seconds"}.
 
     network: a registered name with ``weights`` (an id, a file, a run's folder), or a run's folder, which carries its
     own.
@@ -81,12 +82,13 @@ def evaluate(
     feed = Feed(nothing, preprocess, accelerator.device, running.readers)
     logits, answers = [], []
     start = time.perf_counter()
-    with torch.no_grad():
-        for pictures, truth in feed.testing(chosen, batch):
+    with torch.no_grad(), closing(feed.testing(chosen, batch)) as batches:
+        for pictures, truth in batches:
             logits.append(net(pictures.contiguous(memory_format=torch.channels_last)).float().cpu())
             answers.append(order[truth.cpu()])
     figures: dict[str, Any] = scores(torch.cat(logits), torch.cat(answers))
-    counts = {"pictures": len(chosen), "skipped": len(opened.skipped)}
+    counts = {"split": split or ("test" if opened.test is not None else "validation"), "pictures": len(chosen),
+              "skipped": len(opened.skipped)}  # fmt: skip
     return {**figures, **counts, "seconds": time.perf_counter() - start}
 
 

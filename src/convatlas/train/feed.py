@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,6 +32,7 @@ class Feed:
     """What the loop asks for batches: pictures as float tensors (N, C, H, W), normalised; labels as (N,) int64.
 
     side: of the training pictures where the recipe names none, by default that of the preprocessing.
+    What gives batches is to be closed where it is not read to its end, or its readers stay.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class Feed:
         self._std = torch.tensor(preprocess.std, device=device).view(shape) * preprocess.scale
         self._fitted: dict[tuple[int, int], Tensor] = {}
 
-    def training(self, split: Arrays | Files, order: Order, epoch: int, first: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def training(self, split: Arrays | Files, order: Order, epoch: int, first: int) -> Generator[tuple[Tensor, Tensor]]:
         """The batches of an epoch from its step ``first`` on, changed as the recipe says."""
         if isinstance(split, Arrays):
             images = self._fit(split, self.side)
@@ -56,7 +57,7 @@ class Feed:
         batches = [list(zip(*map(Tensor.tolist, order.take(epoch, step)))) for step in range(first, order.steps)]
         yield from self._read(_Seeded(split, self.recipe, self.preprocess, self.side), batches)
 
-    def testing(self, split: Arrays | Files, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def testing(self, split: Arrays | Files, size: int) -> Generator[tuple[Tensor, Tensor]]:
         """All pictures in their own order, unchanged."""
         if isinstance(split, Arrays):
             images = self._fit(split, self.preprocess.crop)
@@ -66,7 +67,7 @@ class Feed:
         batches = [[(i, 0) for i in range(s, min(s + size, len(split)))] for s in range(0, len(split), size)]
         yield from self._read(_Plain(split, self.preprocess), batches)
 
-    def _read(self, pictures: Dataset[Any], batches: Sequence[Any]) -> Iterator[tuple[Tensor, Tensor]]:
+    def _read(self, pictures: Dataset[Any], batches: Sequence[Any]) -> Generator[tuple[Tensor, Tensor]]:
         loader: DataLoader[Any] = DataLoader(
             pictures,
             batch_sampler=batches,
@@ -77,14 +78,14 @@ class Feed:
         )
         with _held_back():
             batches_read = iter(loader)
-        while True:
-            try:
-                images, labels = next(batches_read)
-            except StopIteration:
-                return
-            except ConvatlasError as error:  # a reader's comes with the reader's traceback as its words
-                raise ConvatlasError(str(error).strip().splitlines()[-1].rpartition("Error: ")[2] + HINT) from None
-            yield images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
+        try:
+            for images, labels in batches_read:
+                yield images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
+        except ConvatlasError as error:  # a reader's comes with the reader's traceback as its words
+            raise ConvatlasError(str(error).strip().splitlines()[-1].rpartition("Error: ")[2] + HINT) from None
+        finally:  # readers leave the signal to end alone, and must be told by other means
+            if self.readers:
+                batches_read._shutdown_workers()  # type: ignore[attr-defined]
 
     def _fit(self, split: Arrays, side: int) -> Tensor:
         """The split's pictures at the size and in the colours that the network reads, in memory."""

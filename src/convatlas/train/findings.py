@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -99,13 +100,14 @@ def mistakes(tested: Answers, picture: Callable[[int], np.ndarray] | None, name:
         return "<p>No mistake at all.</p>"
     cards = []
     for index in worst:
-        called = escape(name(index) if name else f"test picture {index}")
+        whole = escape(name(index) if name else f"test picture {index}", quote=True)
+        called = escape("/".join(Path(name(index)).parts[-2:])) if name else whole
         true, guessed = tested.labels[index], tested.predicted[index]
         shown = page.picture(picture(index), called) if picture else ""
         cards.append(
             f"<figure>{shown}<figcaption><b>{escape(tested.names[guessed])}</b> {_chance(tested, index, guessed)}<br>"
             f'is <b class="true">{escape(tested.names[true])}</b> {_chance(tested, index, true)}'
-            f"<br><small>{called}</small></figcaption></figure>"
+            f'<br><small title="{whole}">{called}</small></figcaption></figure>'
         )
     wrong = int((~tested.right).sum())
     note = f"{len(worst)} of {wrong:,} mistakes, those with the highest loss: the answer, what it is, and how probable."

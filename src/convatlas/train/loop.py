@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -192,24 +192,25 @@ class Loop:
         epoch, steps = self.state.epoch, self.order.steps
         self._train()
         start = time.perf_counter()
-        for pictures, labels in self.feed.training(self.data.train, self.order, epoch, self.state.step):
-            if self.peak is None and self.accelerator.is_main_process:
-                self.peak = rehearsed(self.plain, self.recipe, pictures, labels, self.accelerator.autocast)
-                start = time.perf_counter()
-            if not self.grouped:
-                self._group(pictures, labels)
-            self._step(pictures, labels)
-            self.state.step += 1
-            self.state.pictures += self.batch
-            if len(self.pending) >= self.every or self.state.step == steps:
-                self.state.seconds += time.perf_counter() - start
-                self._gather()
-                start = time.perf_counter()
-            if self.done >= self.last:
-                break
-            if self.save_every and self.done % self.save_every == 0 and self.state.step < steps:
-                self._gather()  # a run that is resumed begins its log here
-                self.save()
+        with closing(self.feed.training(self.data.train, self.order, epoch, self.state.step)) as batches:
+            for pictures, labels in batches:
+                if self.peak is None and self.accelerator.is_main_process:
+                    self.peak = rehearsed(self.plain, self.recipe, pictures, labels, self.accelerator.autocast)
+                    start = time.perf_counter()
+                if not self.grouped:
+                    self._group(pictures, labels)
+                self._step(pictures, labels)
+                self.state.step += 1
+                self.state.pictures += self.batch
+                if len(self.pending) >= self.every or self.state.step == steps:
+                    self.state.seconds += time.perf_counter() - start
+                    self._gather()
+                    start = time.perf_counter()
+                if self.done >= self.last:
+                    break
+                if self.save_every and self.done % self.save_every == 0 and self.state.step < steps:
+                    self._gather()  # a run that is resumed begins its log here
+                    self.save()
         self.state.seconds += time.perf_counter() - start
         self._gather()
         if self.state.step == steps:
@@ -328,12 +329,13 @@ class Loop:
         self.plain.eval()
         logits, labels = [], []
         step = self.batch // self.order.world // self.recipe.accumulate
-        for pictures, batch in self.feed.testing(split, min(TEST_BATCH, max(1, step))):
-            if self.asked.by is not None and self.order.world == 1:
-                raise Stopped
-            with self.accelerator.autocast():
-                logits.append(self.plain(pictures.contiguous(memory_format=self.format)).float().cpu())
-            labels.append(batch.cpu())
+        with closing(self.feed.testing(split, min(TEST_BATCH, max(1, step)))) as batches:
+            for pictures, batch in batches:
+                if self.asked.by is not None and self.order.world == 1:
+                    raise Stopped
+                with self.accelerator.autocast():
+                    logits.append(self.plain(pictures.contiguous(memory_format=self.format)).float().cpu())
+                labels.append(batch.cpu())
         return torch.cat(logits), torch.cat(labels)
 
     @contextmanager

@@ -160,7 +160,9 @@ def _curves(told: dict[str, Any], seen: Course) -> str:
     drawn = "".join(f"<figure>{page.svg(figures.panel(name, told, seen), name)}</figure>" for name in figures.PANELS)
     words = []
     if steps:
-        words.append(f"Training: mean over {figures.window(steps):,} of {steps:,} steps, single steps faint.")
+        wide = figures.window(steps)
+        words.append(f"Training: mean over {wide:,} of {steps:,} steps, single steps faint." if wide > 1 else
+                     f"Training: each of {steps:,} steps.")  # fmt: skip
     if recipe.get("smoothing"):
         words.append(f"The training loss has label smoothing of {recipe['smoothing']:g} in it, the others have not.")
     if recipe.get("ema"):

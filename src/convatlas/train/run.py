@@ -154,7 +154,9 @@ def resume(folder: str | Path, *, values: Mapping[str, Any] | None = None, runni
     }
     now = {**changed(plan, given).model_dump(mode="json", exclude=set(WORDS)), **options}
     then = {**plan.model_dump(mode="json"), **setup.options}
-    differing = [f"{key}: {then.get(key)} then, {now[key]} now" for key in now if then.get(key) != now[key]]
+    differing = [
+        f"{key}: {_plain(then.get(key))} then, {_plain(now[key])} now" for key in now if then.get(key) != now[key]
+    ]
     accelerator = accelerator_for(plan.precision, running)
     if accelerator.num_processes != stored["world"]:
         differing.append(f"processes: {stored['world']} then, {accelerator.num_processes} now")
@@ -165,6 +167,11 @@ def resume(folder: str | Path, *, values: Mapping[str, Any] | None = None, runni
     if differing:
         raise ConvatlasError(f"a run is resumed as it was begun; changed: {'; '.join(differing)}")
     return _run(setup, data, folder, accelerator, running, stored)
+
+
+def _plain(value: Any) -> Any:
+    """3.0 -> 3"""
+    return f"{value:g}" if isinstance(value, float) else value
 
 
 def finished(folder: Path) -> Run:
@@ -220,7 +227,8 @@ def _alone(
     if before is not None and not went_on and _has_figures(folder):
         raise ConvatlasError(f"the checkpoints of the run in {folder} are gone; begin it anew in another --out")
     if first:
-        what = f"{plan.title or setup.kind}; {plan.epochs:g} epochs of {len(data.train):,} pictures, batch {batch}"
+        long = f"{plan.epochs:g} {'epoch' if plan.epochs == 1 else 'epochs'} of {len(data.train):,} pictures"
+        what = f"{plan.title or setup.kind}; {long}, batch {batch}"
         skipped = f"{len(data.skipped):,} pictures could not be read and are left out" if data.skipped else ""
         loop.watch("about", {"text": ". ".join(filter(None, [what, data.note, skipped]))})
     log = Log(
@@ -269,7 +277,7 @@ def _cost(loop: Loop, record: Mapping[str, Any]) -> dict[str, Any]:
         "seconds": state.seconds,
         "images_per_second": state.pictures / state.seconds if state.seconds else None,
         "process_peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS,
-        "training_macs": record["macs_per_picture"] * 3 * state.pictures,
+        "training_macs": (record["macs_per_picture"] + record["macs_backward_per_picture"]) * state.pictures,
     }
 
 
@@ -322,6 +330,7 @@ def _record(
         "device": str(accelerator.device),
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
         "macs_per_picture": report.totals["macs"] // max(1, local),
+        "macs_backward_per_picture": report.totals["macs_backward"] // max(1, local),
         "predicted_peak_bytes": peak,
         **circumstances(),
     }  # fmt: skip

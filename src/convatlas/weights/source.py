@@ -83,7 +83,7 @@ def find(name: str, source: str | os.PathLike[str] = "default") -> Source:
         return known[0]
     if by_id := next((s for s in known if s.id == text), None):
         return by_id
-    if by_data := next((s for s in known if text and s.data.lower().replace("-", "").removesuffix("1k") == text), None):
+    if by_data := next((s for s in known if text and _data_name(s) == text), None):
         return by_data
     path = Path(text).expanduser()
     if path.is_file():
@@ -97,6 +97,11 @@ def find(name: str, source: str | os.PathLike[str] = "default") -> Source:
     raise ConvatlasError(_unknown(name, text, known))
 
 
+def _data_name(source: Source) -> str:
+    """ "ImageNet-1k" -> "imagenet"."""
+    return source.data.lower().replace("-", "").removesuffix("1k")
+
+
 def _unknown(name: str, text: str, known: tuple[Source, ...]) -> str:
     """Why there are no such weights, and what there is instead: resnet50_v1_5's for resnet50."""
     later = [other for other in facts.weights() if other.startswith(f"{name}_")]
@@ -106,7 +111,7 @@ def _unknown(name: str, text: str, known: tuple[Source, ...]) -> str:
     if not known:
         hint = f"; {', '.join(later)} {'has' if len(later) == 1 else 'have'} some" if later else ""
         return f"no published weights fit {name}{hint}; a file of your own can be given"
-    ids = [s.id for s in known]
+    ids = list(dict.fromkeys([*(s.id for s in known), *map(_data_name, known)]))
     return f"{UnknownName('weights', text, ids)} (of {name}: {', '.join(ids)}, or a file)"
 
 
