@@ -395,3 +395,13 @@ def test_what_does_not_exist_is_said_in_a_line(net):
         unit(net, "2", 4, pictures(), steps=1)
     with pytest.raises(ConvatlasError, match="no -1"):
         unit(net, "2", -1, pictures(), steps=1)
+
+
+@pytest.mark.parametrize("pooled", [True, False])
+def test_a_page_says_where_deconvnet_has_no_switches_to_follow(pooled: bool) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), *([nn.MaxPool2d(2)] if pooled else []), nn.Conv2d(4, 4, 3))
+    net.input_size = (3, 32, 32)
+    made = unit(net, "3" if pooled else "2", 0, pictures(), steps=2, control=False)
+    assert made.switched is pooled
+    assert ("with none on the way" in parts.about_highest(made)) is not pooled

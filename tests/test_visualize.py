@@ -812,7 +812,9 @@ def test_a_picture_smaller_than_what_a_unit_sees_is_told_of_before_it_is_made(tm
     words = ["visualize", "channel", net, "1", "99", "--steps", "1", "--out", str(tmp_path / "a.png")]
     assert main([*words, "--size", "16x12"]) == 2
     said = capsys.readouterr().err
-    assert "a unit of 1 sees 13 x 13 pixels, more than the 16 x 12 of the picture: --size 32 would show all of it" in said
+    assert (
+        "a unit of 1 sees 13 x 13 pixels, more than the 16 x 12 of the picture: --size 32 would show all of it" in said
+    )
     assert said.index("sees 13 x 13") < said.index("channels 0 to 3")
     assert main([*words, "--size", "16"]) == 2
     assert "sees" not in capsys.readouterr().err

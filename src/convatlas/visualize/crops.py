@@ -49,6 +49,13 @@ class View:
             self.reason = "an operation before it has no rule"
 
     @property
+    def switched(self) -> bool:
+        """Whether a max pool lies before the layer, whose switches a deconvnet follows; taken for so where the graph is
+        not known."""
+        known = self.field is not None
+        return not known or any("max_pool" in node.op for node in self._graph.nodes[: self._place + 1])
+
+    @property
     def gated(self) -> bool:
         """Whether the whole picture reaches every unit too, through a gate or a norm over the map."""
         return self.field is not None and self.field.whole and self.field.moves

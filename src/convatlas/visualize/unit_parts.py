@@ -149,6 +149,8 @@ def about_highest(unit: Unit) -> str:
     said = (f"No projections: {unit.unprojected}." if unit.unprojected else
             "Beside each crop what deconvnet leads back from this one activation to the pixels, each on its own scale "
             "around grey.")  # fmt: skip
+    if not (unit.unprojected or unit.switched):
+        said += " It follows the switches of max pools; with none on the way it shows little of the picture."
     cut = any(crop.box != crop.window for crop in unit.highest)
     return f"{said} What is hatched lies beyond the picture." if cut else said
 

@@ -55,6 +55,7 @@ class Unit:
     floor: the value below which it never is, None if there is none; quiet: the part of the sample that has it.
     field: of every unit of the layer, in pixels.  notes: what must be said of it, a sentence each.
     unprojected: why there are no projections; "" where there are.  interrupted: whether the drawing was, by Ctrl-C.
+    switched: whether there is a max pool on the way, whose switches the projections follow.
     """
 
     network: str
@@ -74,6 +75,7 @@ class Unit:
     notes: tuple[str, ...]
     unprojected: str
     interrupted: bool = False
+    switched: bool = True
 
 
 def unit(
@@ -156,6 +158,7 @@ def unit(
         notes=(*filter(None, [stopped]), *_notes(found, number, view, positive, unset)),
         unprojected=unprojected,
         interrupted=bool(stopped),
+        switched=view.switched,
     )
 
 
