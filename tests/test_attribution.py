@@ -643,7 +643,7 @@ def test_classes_are_found_by_name_number_and_wordnet_id():
     labels = imagenet()
     for called in ("Egyptian cat", "EGYPTIAN CAT", " egyptian ", "285", 285, "n02124075"):
         assert class_of(labels, called) == 285
-    with pytest.raises(ConvatlasError, match=r"called 'cat': 281 tabby|called 'cat': .*285 Egyptian cat"):
+    with pytest.raises(ConvatlasError, match=r"classes have 'cat' in their names: .*285 Egyptian cat"):
         class_of(labels, "cat")
     assert class_of(labels, "crane") == 517  # a whole name, though 134 is the crane bird
     assert class_of(labels, "n02012849") == class_of(labels, "crane bird") == 134

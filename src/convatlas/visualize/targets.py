@@ -40,7 +40,7 @@ def class_of(labels: Sequence[Label] | None, text: str | int) -> int:
     if not isinstance(text, int):
         whole = [i for i, label in enumerate(labels) if lower in (label.name.lower(), (label.wnid or "").lower())]
         if lower and whole:
-            return _only(labels, whole, words)
+            return _only(labels, whole, f"are called {words!r}")
     if number is not None:
         if not 0 <= number < len(labels):
             raise ConvatlasError(f"classes are numbered 0 to {len(labels) - 1}: there is no {number}")
@@ -49,15 +49,15 @@ def class_of(labels: Sequence[Label] | None, text: str | int) -> int:
     some = [i for i, label in enumerate(labels) if lower and part.search(label.name.lower())]
     if not some:
         raise UnknownName("class", words, [label.name for label in labels])
-    return _only(labels, some, words)
+    return _only(labels, some, f"have {words!r} in their names")
 
 
-def _only(labels: Sequence[Label], found: Sequence[int], text: str) -> int:
+def _only(labels: Sequence[Label], found: Sequence[int], how: str) -> int:
     if len(found) == 1:
         return found[0]
     some = ", ".join(f"{i} {labels[i].name}" for i in found[:FEW])
     more = f" and {len(found) - FEW} more" if len(found) > FEW else ""
-    raise ConvatlasError(f"{len(found)} classes are called {text!r}: {some}{more}; give the whole name or the number")
+    raise ConvatlasError(f"{len(found)} classes {how}: {some}{more}; give the whole name or the number")
 
 
 @dataclass(frozen=True)
