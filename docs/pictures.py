@@ -20,7 +20,7 @@ from rich.terminal_theme import TerminalTheme
 
 import convatlas
 from convatlas.cli import main, output
-from convatlas.visualize import attribute, journey, objectives, unit, visualize, write_unit
+from convatlas.visualize import attribute, fullsheet, journey, objectives, sheet, unit, visualize, write_unit
 from convatlas.visualize.sheets import WORDS, font, grid
 
 FOLDER = Path(__file__).parent / "pictures"
@@ -83,6 +83,12 @@ def looks(path: str, folder: str) -> None:
     grid(cells, columns=5, gap=6).save(FOLDER / "classes.png", optimize=True)
 
 
+def of_squeezenet() -> None:
+    """The sheet of a network whose pictures are the clearest."""
+    net = convatlas.pretrained("squeezenet1_1", "pypi")
+    photograph(fullsheet.drawn(sheet(net, columns=5), "squeezenet1_1"), "squeezenet")
+
+
 def below(picture: Image.Image, words: str) -> Image.Image:
     """A picture with words below it."""
     made = Image.new("RGB", (picture.width, picture.height + 18), "white")
@@ -100,3 +106,4 @@ if __name__ == "__main__":
     picture("card", 118, "card", "googlenet")
     convatlas.analyze("vgg16", batch=16, training="momentum").plot(FOLDER / "vgg16.svg")
     looks(*sys.argv[1:])
+    of_squeezenet()

@@ -256,7 +256,7 @@ def _made(network: str, objective: Any, usual: Path, how: Drawing, count: int, n
         output.print_json({"objective": made.objective, "values": made.values, "dead": made.dead, "steps": made.steps,
                            "interrupted": made.interrupted, "seed": how.seed, "out": str(out)})  # fmt: skip
     else:
-        for number, (value, dead) in enumerate(zip(made.values, made.dead)):
-            of = f"picture {number + 1}: " if len(made.values) > 1 else ""
-            print(f"{of}{made.objective}: " + ("dead, no gradient comes through" if dead else f"{value:.4g}"))
+        told = ["dead, no gradient comes through" if dead else f"{value:.4g}"
+                for value, dead in zip(made.values, made.dead)]  # fmt: skip
+        print(f"{made.objective}: {', '.join(told)}")
     return stopped(made.interrupted)
