@@ -115,7 +115,6 @@ def train(
             raise ConvatlasError("which network, on which data? convatlas train lenet5_modern --data mnist")
         setup = Setup(network, data, recipe or "modern", chosen, seed, weights, freeze, bad_images or "stop", holdout,
                       options)  # fmt: skip
-        setup.check()  # says what does not fit, before anything is started
         folder = folder_of(setup, out)
     else:
         asked = {"network": network, "data": data, "recipe": recipe, "weights": weights, "out": out,

@@ -72,6 +72,7 @@ def evaluate(
                                  "pictures of the training in it. Test on a folder of other pictures")  # fmt: skip
     else:
         opened = load(data, bad_images=bad_images, split=split or "test")
+    split = split or ("test" if opened.test is not None else "validation")
     chosen = _split(opened, split)
     order = _matched(opened, net.weights.labels)
     if size is not None:
@@ -87,8 +88,7 @@ def evaluate(
             logits.append(net(pictures.contiguous(memory_format=torch.channels_last)).float().cpu())
             answers.append(order[truth.cpu()])
     figures: dict[str, Any] = scores(torch.cat(logits), torch.cat(answers))
-    counts = {"split": split or ("test" if opened.test is not None else "validation"), "pictures": len(chosen),
-              "skipped": len(opened.skipped)}  # fmt: skip
+    counts = {"split": split, "pictures": len(chosen), "skipped": len(opened.skipped)}
     return {**figures, **counts, "seconds": time.perf_counter() - start}
 
 
@@ -114,10 +114,8 @@ def _matched(data: Data, labels: Sequence[Label]) -> torch.Tensor:
     return torch.arange(len(labels))
 
 
-def _split(data: Data, wanted: str | None) -> Any:
+def _split(data: Data, wanted: str) -> Any:
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
-    if wanted is None:
-        wanted = "test" if data.test is not None else "validation"
     if splits.get(wanted) is None:
         raise ConvatlasError(
             f"{data.spec} has no split {wanted!r}; it has {', '.join(k for k, v in splits.items() if v)}"

@@ -30,7 +30,7 @@ from convatlas.train.rate import learning_rate, optimizer
 from convatlas.train.recipe import Recipe
 from convatlas.train.step import Answering, loss_of, rehearsed
 
-TOGETHER, PATIENCE = 20, 1.0
+TOGETHER, HEARD = 20, 1.0
 """So many steps' figures several processes, or a GPU, gather at once, and at most those of so many seconds: a request
 to stop is heard no later."""
 
@@ -291,7 +291,7 @@ class Loop:
         else:
             rows = stacked.tolist()
         if self.together:
-            self.every = max(1, min(TOGETHER, int(PATIENCE / max(seconds, 1e-9))))
+            self.every = max(1, min(TOGETHER, int(HEARD / max(seconds, 1e-9))))
         for (step, rate, _), (loss, accuracy) in zip(self.pending, rows):
             self.log.write("train", round(step / self.order.steps, 6), step,
                            loss=loss, accuracy=accuracy, learning_rate=rate)  # fmt: skip

@@ -36,7 +36,7 @@ from convatlas.train.running import PLAINLY, Running, accelerator_for
 from convatlas.train.setup import Setup, build, circumstances, options_of
 from convatlas.weights.preprocess import Preprocess
 
-RESTARTS = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")
+STARTS = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")
 """Where torchrun and SLURM say how often they have started this again."""
 
 MAXRSS = 1 if sys.platform == "darwin" else 1024
@@ -103,7 +103,7 @@ def begin(setup: Setup, folder: Path, running: Running = PLAINLY) -> Run:
 
 def is_started_again(setup: Setup, folder: Path) -> bool:
     """Whether torchrun starts the processes again, or SLURM the job, with the command that began the folder's run."""
-    return any(os.environ.get(count, "0") != "0" for count in RESTARTS) and is_of(setup, folder)
+    return any(os.environ.get(count, "0") != "0" for count in STARTS) and is_of(setup, folder)
 
 
 def is_of(setup: Setup, folder: Path) -> bool:
