@@ -312,6 +312,25 @@ def test_a_job_that_slurm_starts_again_goes_on(
     assert metrics(folder)[-1] == metrics(finished)[-1]
 
 
+def test_three_processes_that_are_stopped_end_as_if_they_had_not_been(tmp_path: Path) -> None:
+    """Of three the order in which gradients are added up matters, and torch chooses it anew at every start."""
+    words = ["mobilenet_v3_small_x1_0", "--data", "digits", "--size", "16", "--epochs", "4", "--batch", "60", "--quiet",
+             "--save-every", "5"]  # fmt: skip
+    shared = ["--launcher", "torchrun", "--workers", "3"]
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    subprocess.run([*COMMAND, *words, *shared, "--out", str(whole)], check=True, env=ENVIRONMENT, timeout=300)
+    running = subprocess.Popen([*COMMAND, *words, *shared, "--out", str(stopped)], env=ENVIRONMENT)
+    while (last := checkpoint.latest(stopped)) is None or last.name == "step-0":
+        assert running.poll() is None
+        time.sleep(0.01)
+    running.send_signal(signal.SIGTERM)
+    assert running.wait(timeout=120) == RESUME_ME
+    subprocess.run([*COMMAND, "--resume", str(stopped), *shared, "--quiet"], check=True, env=ENVIRONMENT, timeout=300)
+    ours, theirs = (load_file(checkpoint.latest(run) / "model.safetensors") for run in (stopped, whole))
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+    assert metrics(stopped) == metrics(whole)
+
+
 def test_a_kind_of_data_without_a_place_is_no_folder() -> None:
     for kind in ("folder:", "npz:", "digits:"):
         with pytest.raises(ConvatlasError):
