@@ -66,16 +66,16 @@ def network_of(model: str, weights: str, seed: int = 0) -> nn.Module:
 
     import convatlas
     from convatlas.graph.source import module_of
-    from convatlas.registry import of_run, record_of_run
+    from convatlas.registry import of_record, record_of
     from convatlas.weights import read
 
-    ours = ":" not in model or record_of_run(model) is not None
+    ours = ":" not in model or record_of(model) is not None
     if ours and weights != "none":
         return convatlas.pretrained(model, weights)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         if ours:
-            net = of_run(model) if record_of_run(model) is not None else convatlas.create(model)
+            net = of_record(model) if record_of(model) is not None else convatlas.create(model)
             net.reset_parameters()
             return net
         other = module_of(model)
