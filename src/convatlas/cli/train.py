@@ -214,8 +214,8 @@ def evaluate(
     data = data or data_of(network) or data_of(weights)
     if data is None:
         raise ConvatlasError(f"on which pictures? convatlas evaluate {network} --data folder:PATH")
-    found = test(network, data, kind=engine, weights=weights, split=split, size=size, batch=batch, bad_images=bad_images,
-                 running=Running(device, readers))  # fmt: skip
+    found = test(network, data, kind=engine, weights=weights, split=split, size=size, batch=batch,
+                 bad_images=bad_images, running=Running(device, readers))  # fmt: skip
     if json:
         output.print_json(found)
         return
