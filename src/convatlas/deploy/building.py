@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from convatlas.deploy.engine import Engine
 from convatlas.deploy.sessions import Session, installed, opened
 from convatlas.errors import ConvatlasError
 from convatlas.graph.source import InputSize, full_size, own_size
-from convatlas.weights import Weights, fetch
+from convatlas.weights import Source, Weights, fetch
 from convatlas.weights.cache import sha256
 from convatlas.weights.loading import of_file, pretrained, source_of, told_of
 
@@ -111,14 +111,11 @@ class Building:
     # ---- what determines it -----------------------------------------------------------------------------
 
     @cached_property
-    def _source(self) -> tuple[str, dict[str, Any], str] | None:
-        """The network's name, its options and its weights' hash, where they are known without building it."""
+    def _source(self) -> tuple[str, Source] | None:
+        """The network's name and where its weights are, where they are known without building it."""
         if not isinstance(self.model, str) or ":" in self.model or self._weights == "none":
             return None
-        name, source = source_of(self.model, self._weights)
-        told = told_of(source)
-        options = dict(told["options"]) if told is not None and told["network"] == name else {}
-        return name, options, sha256(fetch(source))
+        return source_of(self.model, self._weights)
 
     @cached_property
     def key(self) -> str | None:
@@ -126,8 +123,10 @@ class Building:
         if not self.cache:
             return None
         if self._source is not None:
-            name, options, digest = self._source
-            return store.key_of(name, {**options, "input": self._asked}, digest)
+            name, source = self._source
+            told = told_of(source)
+            options = told["options"] if told is not None and told["network"] == name else {}
+            return store.key_of(name, {**options, "input": self._asked}, sha256(fetch(source)))
         return self._key_of_module() if self._is_of_atlas() and self._weights != "none" else None
 
     def _is_of_atlas(self) -> bool:
@@ -217,8 +216,15 @@ class Building:
         session = opened(content, self.threads, optimised=True)
         told = json.loads(session.get_modelmeta().custom_metadata_map[carried.KEY])
         size = tuple(told["input_size"])
-        travelling = of_file(Path(self.name), told) if told["classes"] else None
+        travelling = self._origin(of_file(Path(self.name), told)) if told["classes"] else None
         return Engine("onnxruntime", self.name, size, self.threads, travelling, Session(session), cached=True)
+
+    def _origin(self, travelling: Weights) -> Weights:
+        """With the place that the weights came from, not that of the kept engine."""
+        if self._source is not None:
+            return replace(travelling, source=self._source[1])
+        found = getattr(self.net, "weights", None)
+        return replace(travelling, source=found.source) if isinstance(found, Weights) else travelling
 
     def _made(self) -> Engine:
         from convatlas.deploy.eager import Eager

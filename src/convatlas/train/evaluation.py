@@ -19,8 +19,9 @@ from convatlas.train.feed import Feed
 from convatlas.train.recipe import Recipe
 from convatlas.train.running import PLAINLY, Running, accelerator_for
 from convatlas.train.setup import Setup
-from convatlas.weights import Label
+from convatlas.weights import Label, Source
 from convatlas.weights.loading import told_of
+from convatlas.weights.source import BEST
 
 
 def scores(logits: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
@@ -74,7 +75,7 @@ def evaluate(
     if own is not None and _place(own.data) == _place(data):  # its own pictures, divided as they were
         opened = own.open()
         if told and opened.fingerprint != told["data"]["fingerprint"]:
-            raise ConvatlasError(f"{data} is no longer what {network} was trained on; divided anew, a test would have "
+            raise ConvatlasError(f"{data} is no longer what {_run_of(made.weights.source)} was trained on; divided anew, a test would have "
                                  "pictures of the training in it. Test on a folder of other pictures")  # fmt: skip
     else:
         opened = load(data, bad_images=bad_images, split=split or "test")
@@ -92,6 +93,12 @@ def evaluate(
     figures: dict[str, Any] = scores(torch.cat(logits), torch.cat(answers))
     counts = {"split": split, "pictures": len(chosen), "skipped": len(opened.skipped)}
     return {**figures, **counts, "seconds": time.perf_counter() - start}
+
+
+def _run_of(source: Source) -> Path:
+    """The run's folder, or the file that was exported from it."""
+    path = Path(source.where)
+    return path.parent if path.name == BEST else path
 
 
 def _place(spec: str) -> tuple[str, str]:
