@@ -6,6 +6,7 @@ import copy
 import json
 import logging
 import os
+import re
 import sys
 import tempfile
 import warnings
@@ -18,9 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from convatlas import carried
+from convatlas import carried, facts
 from convatlas.errors import ConvatlasError, UnknownName
 from convatlas.graph.fold import folded
+from convatlas.net import ConvNet
 
 INPUT, OUTPUT = "input", "logits"
 EXPORTERS = ("auto", "dynamo", "torchscript")
@@ -39,8 +41,10 @@ def to_onnx(
     """Write a network as ONNX, for any number of pictures of one size, and say which exporter did it.
 
     Its batch norms are folded into the convolutions before them.  record: what the file is to carry (``carried``).
-    exporter: "dynamo"; "torchscript", the older one; "auto": the older one, which takes a tenth of the time and writes
-    a graph that is no larger and runs as fast (benchmarks/results/exporters.txt), and dynamo for what it cannot write.
+    exporter: "dynamo"; "torchscript", the older one; "auto": of networks of the atlas the older one, which takes a
+    tenth of the time and writes a graph that is no larger and runs as fast (benchmarks/results/exporters.txt), and
+    dynamo for what it cannot write; of any other module dynamo, for the older one follows one picture, and is silent
+    about a branch that another picture would take.
 
     Raises ConvatlasError naming what ONNX cannot express; then nothing is written.
     """
@@ -48,7 +52,8 @@ def to_onnx(
         raise UnknownName("exporter", exporter, EXPORTERS)
     whole = folded(net, size=input_size).to("cpu", torch.float32)
     said = {}
-    for kind in ("torchscript", "dynamo") if exporter == "auto" else (exporter,):
+    plain = isinstance(net, ConvNet) and net.name in facts.index()
+    for kind in (("torchscript", "dynamo") if plain else ("dynamo",)) if exporter == "auto" else (exporter,):
         try:
             _exported(whole, path, input_size, kind)
         except Exception as error:  # the exporters' errors have no common base but Exception
@@ -97,9 +102,13 @@ def _quiet() -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """The first line that says something."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:300]
+    """The line of a long message that says something."""
+    text = re.sub("\x1b\\[[0-9;]*m", "", str(error))
+    if missing := re.search(r"No ONNX function found for <OpOverload\(op='([^']+)'", text):
+        return f"there is no {missing[1]} in it"
+    lines = [line.strip() for line in text.partition("## Exception summary")[2].splitlines() or text.splitlines()]
+    said = next((re.sub(r"^<class '[^']+'>: ", "", line) for line in lines if line), type(error).__name__)
+    return said[:300]
 
 
 def _finish(path: Path, record: Mapping[str, Any] | None) -> None:

@@ -75,7 +75,8 @@ def evaluate(
     if own is not None and _place(own.data) == _place(data):  # its own pictures, divided as they were
         opened = own.open()
         if told and opened.fingerprint != told["data"]["fingerprint"]:
-            raise ConvatlasError(f"{data} is no longer what {_run_of(made.weights.source)} was trained on; divided anew, a test would have "
+            origin = _run_of(made.weights.source)
+            raise ConvatlasError(f"{data} is no longer what {origin} was trained on; divided anew, a test would have "
                                  "pictures of the training in it. Test on a folder of other pictures")  # fmt: skip
     else:
         opened = load(data, bad_images=bad_images, split=split or "test")
