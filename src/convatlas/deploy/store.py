@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import platform
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
@@ -31,6 +32,8 @@ logger = logging.getLogger(__name__)
 LARGEST = 4 << 30
 """Bytes of engines that are kept; beyond that the longest unused go."""
 DIGITS = 16
+STALE = 3600
+"""Seconds after which nobody is writing a file any more."""
 
 
 def folder() -> Path:
@@ -100,6 +103,9 @@ def keep(network: str, key: str, content: bytes) -> None:
 def _within(limit: int, newest: Path) -> None:
     """Remove the longest unused until the folder holds no more than so many bytes."""
     with suppress(OSError):
+        for half in folder().glob(".*.onnx.*"):  # of a process that was killed
+            if time.time() - half.stat().st_mtime > STALE:
+                half.unlink()
         kept = sorted(folder().glob("*.onnx"), key=lambda path: path.stat().st_mtime, reverse=True)
         total = newest.stat().st_size
         for path in kept:
