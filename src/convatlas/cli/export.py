@@ -76,7 +76,8 @@ def export(
     beside = f", and {made.card.name}" if made.card is not None else ""
     console.print(f"[bold]{made.path}[/]  {size(made.size)}{beside}", soft_wrap=True)
     console.print(f"{made.agreement}", soft_wrap=True)
-    console.print("next: convatlas predict photo.jpg --model " + str(made.path), style="dim", soft_wrap=True)
+    if made.names_classes:
+        console.print(f"next: convatlas predict photo.jpg --model {made.path}", style="dim", soft_wrap=True)
 
 
 MOST = 64

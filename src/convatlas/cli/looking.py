@@ -18,7 +18,6 @@ from convatlas.cli.picturing import (
     Weights,
     keeping,
     named,
-    network_of,
     numbers,
     pictures_of,
     save,
@@ -27,6 +26,7 @@ from convatlas.cli.picturing import (
     watching,
 )
 from convatlas.errors import ConvatlasError
+from convatlas.weights.named import network_of
 
 
 def filters(

@@ -19,13 +19,14 @@ import numpy as np
 from convatlas import carried, facts
 from convatlas.deploy import store
 from convatlas.deploy.agreement import agreement, inputs_for
-from convatlas.deploy.engine import Engine
+from convatlas.deploy.engine import Engine, tell
 from convatlas.deploy.sessions import Session, installed, opened
 from convatlas.errors import ConvatlasError
 from convatlas.graph.source import InputSize, full_size, own_size
 from convatlas.weights import Source, Weights, fetch
 from convatlas.weights.cache import sha256
-from convatlas.weights.loading import of_file, pretrained, source_of, told_of
+from convatlas.weights.loading import of_file, source_of, told_of
+from convatlas.weights.named import network_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -156,15 +157,7 @@ class Building:
             return self.model
         if not isinstance(self.model, str):
             raise ConvatlasError(f"a network is a name or a torch.nn.Module, not a {type(self.model).__name__}")
-        if ":" in self.model and self._source is None:
-            from convatlas.graph.source import module_of
-
-            return module_of(self.model, self._asked).eval()
-        if self._weights == "none":
-            import convatlas
-
-            return convatlas.create(self.model).eval()
-        return pretrained(self.model, self._weights)
+        return network_of(self.model, self._weights).eval()
 
     @cached_property
     def input_size(self) -> tuple[int, int, int]:
@@ -217,6 +210,7 @@ class Building:
         told = json.loads(session.get_modelmeta().custom_metadata_map[carried.KEY])
         size = tuple(told["input_size"])
         travelling = self._origin(of_file(Path(self.name), told)) if told["classes"] else None
+        tell(self.name, travelling)
         return Engine("onnxruntime", self.name, size, self.threads, travelling, Session(session), cached=True)
 
     def _origin(self, travelling: Weights) -> Weights:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from convatlas import carried
-from convatlas.deploy.sessions import Session, checked_threads, installed, opened
+from convatlas.deploy.sessions import Session, checked_threads, opened
 from convatlas.errors import ConvatlasError, UnknownName
 from convatlas.graph.source import InputSize, full_size
 from convatlas.weights import Weights
 
 if TYPE_CHECKING:
     from torch import nn
+
+logger = logging.getLogger(__name__)
 
 KINDS = ("auto", "eager", "onnxruntime", "compile", "cuda")
 
@@ -111,7 +114,14 @@ def _of_file(
     from convatlas.weights.loading import of_file
 
     travelling = of_file(path, told) if told is not None and told["classes"] else None
+    tell(path.name, travelling)
     return Engine("onnxruntime", path.name, size, threads, travelling, run)
+
+
+def tell(name: str, travelling: Weights | None) -> None:
+    """Log what is not as published, as loading the weights did."""
+    for note in travelling.notes if travelling is not None else ():
+        logger.warning("%s: %s", name, note)
 
 
 def _size_of(path: Path, run: Session) -> tuple[int, int, int]:
@@ -120,6 +130,3 @@ def _size_of(path: Path, run: Session) -> tuple[int, int, int]:
     if len(size) != 3 or not all(isinstance(side, int) and side > 0 for side in size):
         raise ConvatlasError(f"{path} does not say for which pictures it is, (N, C, H, W)")
     return size
-
-
-__all__ = ["KINDS", "Engine", "engine", "installed"]

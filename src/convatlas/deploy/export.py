@@ -31,7 +31,7 @@ class Exported:
     """What was written.
 
     path: the file, of ``size`` bytes; card: its model card, of safetensors; exporter: of ONNX, the one that wrote it.
-     agreement: how its answers compare with the network's own.
+     agreement: how its answers compare with the network's own.  names_classes: ``predict`` can read it.
     """
 
     path: Path
@@ -40,6 +40,7 @@ class Exported:
     agreement: Agreement
     card: Path | None = None
     exporter: str | None = None
+    names_classes: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "path": str(self.path), "card": None if self.card is None else str(self.card)}
@@ -106,7 +107,8 @@ def export(
         card = path.with_suffix(".md")
         text = model_card(record, path.name, path.stat().st_size)
         write_whole(card, lambda beside: beside.write_text(text, encoding="utf-8"))
-    return Exported(path, to, path.stat().st_size, found[-1], card, used[0] if used else None)
+    named = travelling is not None and to != "torch"
+    return Exported(path, to, path.stat().st_size, found[-1], card, used[0] if used else None, named)
 
 
 def _place(model: Any, to: str, out: str | os.PathLike[str] | None) -> Path:

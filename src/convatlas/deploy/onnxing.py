@@ -56,6 +56,8 @@ def to_onnx(
     for kind in (("torchscript", "dynamo") if plain else ("dynamo",)) if exporter == "auto" else (exporter,):
         try:
             _exported(whole, path, input_size, kind)
+        except OSError:  # a full disk
+            raise
         except Exception as error:  # the exporters' errors have no common base but Exception
             said[kind] = _reason(error)
             path.unlink(missing_ok=True)
