@@ -1,7 +1,8 @@
 """What an engine really runs: a graph's operations after fusion, each with its multiply-adds and the bytes it moves.
 
-Pure Python, no torch.  Batch norms are part of the convolutions before them; ONNX Runtime's fused graph also takes in
-the activation behind a convolution and the addition of a shortcut.
+Pure Python, no torch.  Batch norms are part of the convolutions before them.  PyTorch runs the rest as it stands
+(``works`` here); ONNX Runtime takes in activations and shortcuts, and keeps maps in blocks of channels, between which
+and plain maps it must copy (``cost.blocked``).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from convatlas.graph.model import Graph, Node
 from convatlas.graph.ops import Shape, macs
@@ -17,147 +18,132 @@ from convatlas.graph.ops import Shape, macs
 ELEMENT = 4
 """Bytes of a float32."""
 
-FREE = {"input", "identity", "dropout", "drop_path", "flatten", "reshape", "squeeze", "unsqueeze", "contiguous"}
-"""In evaluation they move nothing."""
-ACTIVATIONS = {"relu", "relu6", "sigmoid", "tanh", "hardsigmoid"}
-CURVES = {"sigmoid", "tanh", "silu", "hardswish", "hardsigmoid", "gelu", "scaled_tanh", "local_response_norm"}
-"""Pointwise operations that cost more than moving the values, each by its own rate."""
-JOINS = {"cat", "pad", "same_pad2d", "getitem", "chunk", "split", "permute", "transpose"}
-POOLS = {"max_pool2d", "avg_pool2d"}
+FREE = {"input", "parameter", "identity", "dropout", "drop_path", "squeeze", "unsqueeze", "contiguous"}
+"""In evaluation they do nothing."""
+VIEWED = {"flatten", "reshape", "getitem", "chunk", "split", "permute", "transpose"}
+"""In PyTorch they move nothing, or what they move is counted where it is read."""
+CURVES = ("sigmoid", "tanh", "silu", "hardswish", "hardsigmoid", "local_response_norm")
+"""Pointwise operations that cost more than moving the values, each by its own rates."""
+LIKE = {"gelu": "silu", "mish": "silu", "scaled_tanh": "tanh", "softmax": "sigmoid", "elu": "sigmoid", "relu6": "relu",
+        "leaky_relu": "relu", "sub": "add", "div": "scale", "batch_norm": "norm"}  # fmt: skip
+"""What has no rates of its own goes by another's."""
+COPIES = {"cat": "cat", "pad": "pad", "same_pad2d": "pad", "channel_shuffle": "shuffle"}
 
-KINDS = ("conv", "stem", "pointwise", "depthwise", "grouped", "linear", "pool", "map", "join", "shuffle",
-         *sorted(CURVES))  # fmt: skip
+KINDS = ("conv", "stem", "pointwise", "depthwise", "grouped", "plain", "linear", "pool", "mean", "reorder", "relu",
+         "add", "scale", "norm", "cat", "slice", "pad", "shuffle", *CURVES)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
     """One operation as it is run.
 
-    name: of the graph's node; the fused ones are ``names``.  kind: one of KINDS, whose rates are its own.
-    macs: multiply-adds, of channels filled up to the width in which they are computed.
+    name: of the graph's node for which it is done; the fused ones are ``names``.  kind: one of KINDS, each of which
+    has rates of its own.
+    macs: multiply-adds, of channels filled up to the width in which they are computed; of a pool what it reads.
+    edge: those of them in the columns at a map's sides, where a kernel hangs over.
     moved: bytes of maps read and written; weights: bytes of parameters.
     """
 
     name: str
     kind: str
     macs: int
+    edge: float
     moved: int
     weights: int
     names: tuple[str, ...] = ()
 
 
-def works(graph: Graph, shapes: Sequence[Shape], *, fuses: bool, block: int) -> list[Work]:
-    """A graph's operations as they are run, in their order.
+def works(graph: Graph, shapes: Sequence[Shape], engine: str, block: int) -> list[Work]:
+    """A graph's operations as an engine runs them, in their order.
 
-    shapes: of ``graph.shapes``.  fuses: as ONNX Runtime does; else as folded PyTorch.
+    shapes: of ``graph.shapes``.  engine: "onnxruntime" or "eager".
     block: channels that are computed at once; convolutions fill theirs up to a multiple of it.
     """
-    readers = Counter(source for node in graph.nodes for source in node.inputs)
-    place_of: dict[int, int] = {}  # node -> the work that gives its output
-    made: list[Work] = []
-    open_: set[int] = set()  # works that may still take in what reads them alone
-    summed: set[int] = set()
+    if engine == "onnxruntime":
+        from convatlas.cost.blocked import blocked
+
+        return blocked(graph, shapes, block)
+    norms, made = folds(graph), []
     for i, node in enumerate(graph.nodes):
-        source = node.inputs[0] if node.inputs else -1
-        if node.op in FREE or _changes_nothing(node, shapes, i):
-            if source >= 0:
-                place_of[i] = place_of.get(source, -1)
-                if readers[source] != 1 and place_of[i] in open_:
-                    open_.discard(place_of[i])
+        if node.op in FREE | VIEWED or i in norms or changes_nothing(node, shapes, i):
             continue
-        into = _taken_in(node, place_of, readers, open_, summed, made, fuses)
-        if into is not None:
-            made[into] = replace(made[into], names=(*made[into].names, node.name))
-            if node.op == "add":
-                made[into] = replace(made[into], moved=made[into].moved + _bytes(shapes[i]))
-                summed.add(into)
-            elif node.op != "batch_norm":
-                open_.discard(into)
-            place_of[i] = into
-            continue
-        made.append(_work(node, shapes, i, block))
-        place_of[i] = len(made) - 1
-        if node.op in ("conv2d", "batch_norm"):
-            open_.add(len(made) - 1)
+        made.append(work(node, shapes, i, kind_of(node, shapes, i, block), block))
     return made
 
 
-def _taken_in(
-    node: Node,
-    place_of: dict[int, int],
-    readers: Counter[int],
-    open_: set[int],
-    summed: set[int],
-    made: list[Work],
-    fuses: bool,
-) -> int | None:
-    """The work that this node becomes a part of; None where it is run by itself."""
-    alone = [place_of.get(source, -1) for source in node.inputs if readers[source] == 1]
-    fitting = [place for place in alone if place in open_]
-    if not fitting:
-        return None
-    last = max(fitting)
-    if node.op == "batch_norm":
-        return last if made[last].kind != "map" and last not in summed else None
-    if not fuses:
-        return None
-    if node.op in ACTIVATIONS:
-        return last
-    if node.op == "add" and len(node.inputs) == 2 and made[last].kind != "map" and last not in summed:
-        return last
-    return None
+def folds(graph: Graph) -> dict[int, int]:
+    """The batch norms that become part of the convolution before them: the norm's place and the convolution's."""
+    readers = Counter(source for node in graph.nodes for source in node.inputs)
+    found = {}
+    for i, node in enumerate(graph.nodes):
+        if node.op == "batch_norm" and graph.nodes[node.inputs[0]].op == "conv2d" and readers[node.inputs[0]] == 1:
+            found[i] = node.inputs[0]
+    return found
 
 
-def _changes_nothing(node: Node, shapes: Sequence[Shape], i: int) -> bool:
+def changes_nothing(node: Node, shapes: Sequence[Shape], i: int) -> bool:
     """A pool or a padding to the size that is there."""
     resizes = node.op in ("adaptive_avg_pool2d", "pad", "same_pad2d")
     return resizes and bool(node.inputs) and shapes[i] == shapes[node.inputs[0]]
 
 
-def _bytes(shape: Shape) -> int:
-    if shape and isinstance(shape[0], tuple):
-        return sum(_bytes(part) for part in shape)
-    return math.prod(shape) * ELEMENT
+def kind_of(node: Node, shapes: Sequence[Shape], i: int, block: int) -> str:
+    """A node's kind, whatever comes before or after it."""
+    op = node.op
+    if op == "conv2d":
+        inputs, groups = shapes[node.inputs[0]][1], node.attrs["groups"]
+        if groups > 1:
+            return "depthwise" if groups == inputs == shapes[i][1] else "grouped"
+        return "stem" if inputs < block else "pointwise" if math.prod(node.attrs["kernel"]) == 1 else "conv"
+    if op in ("max_pool2d", "avg_pool2d"):
+        return "pool"
+    if op.startswith("adaptive") or op == "mean":
+        return "mean"
+    if op == "mul":
+        return "scale"
+    found = LIKE.get(op, COPIES.get(op, op))
+    return found if found in KINDS else "linear" if op == "rbf" else "add"
 
 
-def _work(node: Node, shapes: Sequence[Shape], i: int, block: int) -> Work:
-    read = sum(_bytes(shapes[source]) for source in node.inputs)
-    weights = sum(map(math.prod, node.params.values())) * ELEMENT
+def work(
+    node: Node, shapes: Sequence[Shape], i: int, kind: str, block: int, *, full: bool = True, names: Sequence[str] = ()
+) -> Work:
+    """The work of one node.  full: its maps' channels are filled up to whole blocks."""
+    sources = [shapes[source] for source in node.inputs]
     if node.op == "conv2d":
-        return _convolution(node, shapes, i, block, read, weights)
-    count = macs(node.op, node.attrs, [shapes[source] for source in node.inputs], shapes[i]) or 0
-    if node.op == "linear":
-        kind = "linear"
-    elif node.op in POOLS:
-        kind = "pool"
-        count = _bytes(shapes[i]) // ELEMENT * math.prod(node.attrs["kernel"])
-    elif node.op in JOINS:
-        kind = "join"
-    elif node.op == "channel_shuffle":
-        kind = "shuffle"
-    else:
-        kind = node.op if node.op in CURVES else "map"
-    return Work(node.name, kind, count, read + _bytes(shapes[i]), weights, (node.name,))
+        return _convolution(node, shapes[i], sources[0], kind, block, full)
+    filled = block if full else 1
+    moved = sum(bytes_of(shape, filled) for shape in (*sources, shapes[i]))
+    count = macs(node.op, node.attrs, sources, shapes[i]) or 0
+    if kind == "pool":
+        count = bytes_of(shapes[i], filled) // ELEMENT * math.prod(node.attrs["kernel"])
+    weights = sum(map(math.prod, node.params.values())) * ELEMENT
+    return Work(node.name, kind, count, 0, moved, weights, (node.name, *names))
 
 
-def _convolution(node: Node, shapes: Sequence[Shape], i: int, block: int, read: int, weights: int) -> Work:
-    batch, outputs, height, width = shapes[i]
-    inputs, groups = shapes[node.inputs[0]][1], node.attrs["groups"]
-    kernel = math.prod(node.attrs["kernel"])
-    pixels = batch * height * width
-    if groups > 1 and groups == inputs == outputs:
-        kind, full = "depthwise", _filled(outputs, block)
-        count = pixels * full * kernel
-    elif groups > 1 and ((inputs // groups) % block or (outputs // groups) % block):
-        kind, full = "grouped", outputs
-        count = pixels * outputs * (inputs // groups) * kernel
-    else:
-        full = _filled(outputs, block)
-        few = inputs < block
-        kind = "stem" if few else "pointwise" if kernel == 1 else "conv"
-        count = pixels * full * (inputs if few else _filled(inputs, block)) // groups * kernel
-    return Work(node.name, kind, count, read + pixels * full * ELEMENT, weights, (node.name,))
+def _convolution(node: Node, y: Shape, x: Shape, kind: str, block: int, full: bool) -> Work:
+    groups, kernel = node.attrs["groups"], node.attrs["kernel"]
+    filled = block if full else 1
+    batch, outputs, height, width = y
+    count = batch * height * width * filled_up(outputs, filled) * math.prod(kernel)
+    if groups == 1:
+        count *= x[1] if kind == "stem" else filled_up(x[1], filled)
+    elif kind != "depthwise":
+        count *= x[1] // groups
+    edge = count / width if kernel[-1] > 1 else 0
+    moved = bytes_of(x, 1 if kind == "stem" else filled) + bytes_of(y, filled)
+    weights = sum(map(math.prod, node.params.values())) * ELEMENT
+    return Work(node.name, kind, count, edge, moved, weights, (node.name,))
 
 
-def _filled(channels: int, block: int) -> int:
+def filled_up(channels: int, block: int) -> int:
     return -(-channels // block) * block
+
+
+def bytes_of(shape: Shape, block: int = 1) -> int:
+    """Of a tensor, or of several; a map's channels in whole blocks."""
+    if shape and isinstance(shape[0], tuple):
+        return sum(bytes_of(part, block) for part in shape)
+    if len(shape) == 4:
+        return int(math.prod(shape) // shape[1] * filled_up(shape[1], block) * ELEMENT)
+    return int(math.prod(shape) * ELEMENT)
