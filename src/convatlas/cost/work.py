@@ -19,7 +19,8 @@ ELEMENT = 4
 
 FREE = {"input", "identity", "dropout", "drop_path", "flatten", "reshape", "squeeze", "unsqueeze", "contiguous"}
 """In evaluation they move nothing."""
-ACTIVATIONS = {"relu", "relu6", "sigmoid", "tanh", "hardsigmoid"}
+ACTIVATIONS = {"relu", "relu6", "sigmoid", "tanh", "hardsigmoid", "hardswish"}
+"""What ONNX Runtime makes a part of the convolution before it; of a linear layer only a rectifier."""
 CURVES = {"sigmoid", "tanh", "silu", "hardswish", "hardsigmoid", "gelu", "scaled_tanh", "local_response_norm"}
 """Pointwise operations that cost more than moving the values, each by its own rate."""
 JOINS = {"cat", "pad", "same_pad2d", "getitem", "chunk", "split", "permute", "transpose"}
@@ -77,7 +78,7 @@ def works(graph: Graph, shapes: Sequence[Shape], *, fuses: bool, block: int) -> 
             continue
         made.append(_work(node, shapes, i, block))
         place_of[i] = len(made) - 1
-        if node.op in ("conv2d", "batch_norm"):
+        if node.op in ("conv2d", "batch_norm", "linear"):
             open_.add(len(made) - 1)
     return made
 
@@ -98,12 +99,12 @@ def _taken_in(
         return None
     last = max(fitting)
     if node.op == "batch_norm":
-        return last if made[last].kind != "map" and last not in summed else None
+        return last if made[last].kind not in ("map", "linear") and last not in summed else None
     if not fuses:
         return None
     if node.op in ACTIVATIONS:
-        return last
-    if node.op == "add" and len(node.inputs) == 2 and made[last].kind != "map" and last not in summed:
+        return last if made[last].kind != "linear" or node.op == "relu" else None
+    if node.op == "add" and len(node.inputs) == 2 and made[last].kind not in ("map", "linear") and last not in summed:
         return last
     return None
 
