@@ -4,13 +4,13 @@ A roofline of four terms, each kind of operation with rates of its own, measured
 
     seconds = per call + multiply-adds / arithmetic rate + bytes of maps / bandwidth + bytes of weights / bandwidth
 
-The largest term is what bounds a layer: "overhead", "arithmetic" or "bandwidth".  Pure Python, no torch.
+and two corrections, of multiply-adds at a map's sides and of maps that do not fit into the cores' caches.  The largest term is what bounds a layer: "overhead", "arithmetic" or "bandwidth".  Pure Python, no torch.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,22 +21,31 @@ from convatlas.graph.model import Graph
 from convatlas.graph.source import InputSize, full_size, graph_of
 
 ENGINES = ("onnxruntime", "eager")
-VERSION = 1
+BOUNDS = ("arithmetic", "bandwidth", "overhead")
+VERSION = 2
 """Of the calibration's form: another one is measured anew."""
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Seconds: of a call of one operation, of a multiply-add, of a byte of maps, of a byte of weights."""
+    """Seconds: of a call of one operation, of a multiply-add, and what one at a map's side takes longer; of a byte of
+    maps, and what one that does not fit into the cores' caches takes longer; of a byte of weights."""
 
     call: float
     mac: float
+    edge: float
     byte: float
+    far: float
     weight: float
 
-    def terms(self, work: Work) -> tuple[float, float, float]:
+    def terms(self, work: Work, near: int) -> tuple[float, float, float]:
         """(overhead, arithmetic, bandwidth) of one operation, in seconds."""
-        return self.call, self.mac * work.macs, self.byte * work.moved + self.weight * work.weights
+        calls, macs, edge, byte, far, weights = work.terms(near)
+        return (
+            self.call * calls,
+            self.mac * macs + self.edge * edge,
+            self.byte * byte + self.far * far + self.weight * weights,
+        )
 
 
 @dataclass(frozen=True)
@@ -44,7 +53,8 @@ class Ceilings:
     """What one engine reaches here.
 
     rates: of each kind of ``cost.work``.  call: seconds of a whole call of the engine, beside its operations'.
-    block: channels that a convolution computes at once.  stream: seconds of a byte of weights out of memory.
+    block: channels that a convolution computes at once.  stream: what a byte of weights takes longer that
+    comes out of memory.
     error: the median relative error of the rates on the shapes that they were fitted to.
     """
 
@@ -57,7 +67,10 @@ class Ceilings:
 
 @dataclass(frozen=True)
 class Machine:
-    """A calibrated machine.  processor, threads, versions: what the rates are of; cache: bytes of its last cache."""
+    """A calibrated machine.  processor, threads, versions: what the rates are of.
+
+    cache, near: bytes of its last cache, and of those of the cores that are used.
+    """
 
     processor: str
     threads: int
@@ -66,6 +79,7 @@ class Machine:
     date: str
     engines: Mapping[str, Ceilings]
     note: str = ""
+    near: int = 1 << 20
     version: int = VERSION
 
     def to_json(self) -> dict[str, Any]:
@@ -87,7 +101,10 @@ class Machine:
 
 @dataclass(frozen=True)
 class LayerTime:
-    """Seconds of one operation as it is run; what it took in is in ``names``.  bound: its largest term."""
+    """Seconds of one node of the graph; what it took in is in ``names``.  bound: its largest term.
+
+    Copies between layouts are of the node that needs them.
+    """
 
     name: str
     seconds: float
@@ -112,7 +129,7 @@ class Latency:
 
     def bounds(self) -> dict[str, float]:
         """Of each bound, the share of the seconds."""
-        found = dict.fromkeys(("arithmetic", "bandwidth", "overhead"), 0.0)
+        found = dict.fromkeys(BOUNDS, 0.0)
         for layer in self.layers:
             found[layer.bound] += layer.seconds / self.seconds
         found["overhead"] += self.rest / self.seconds
@@ -142,19 +159,25 @@ def latency(
     graph = graph_of(model, input_size, batch)
     shapes = graph.shapes(full_size(input_size, graph.input_size), batch)
     found = machine.engines[engine]
-    run = works(graph, shapes, fuses=engine == "onnxruntime", block=found.block)
+    run = works(graph, shapes, engine, found.block)
     # What does not fit into the cache comes out of memory each time; what fits was measured there.
     streamed = sum(work.weights for work in run) > machine.cache
-    layers = tuple(_layer(work, found, streamed) for work in run)
+    layers = tuple(_layers(run, found, machine.near, found.stream if streamed else 0.0))
     return Latency(graph.name, engine, found.call + sum(layer.seconds for layer in layers), found.call, layers)
 
 
-def _layer(work: Work, found: Ceilings, streamed: bool) -> LayerTime:
-    overhead, arithmetic, bandwidth = found.rates[work.kind].terms(work)
-    if streamed:
-        bandwidth += max(0.0, found.stream - found.rates[work.kind].weight) * work.weights
-    terms = {"arithmetic": arithmetic, "bandwidth": bandwidth, "overhead": overhead}
-    return LayerTime(work.name, sum(terms.values()), max(terms, key=terms.__getitem__), work.names)
+def _layers(run: Sequence[Work], found: Ceilings, near: int, stream: float) -> Iterator[LayerTime]:
+    """One for each node: its own work, and the copies that it needs."""
+    terms: dict[str, list[float]] = {}
+    names: dict[str, dict[str, None]] = {}
+    for work in run:
+        overhead, arithmetic, bandwidth = found.rates[work.kind].terms(work, near)
+        so_far = terms.setdefault(work.name, [0.0, 0.0, 0.0])
+        for place, term in enumerate((arithmetic, bandwidth + stream * work.weights, overhead)):
+            so_far[place] += term
+        names.setdefault(work.name, {}).update(dict.fromkeys(work.names))
+    for name, each in terms.items():
+        yield LayerTime(name, sum(each), BOUNDS[each.index(max(each))], tuple(names[name]))
 
 
 def calibrated(path: Path | None = None) -> Machine:

@@ -12,8 +12,8 @@ from convatlas.files import cache_dir
 
 CPUINFO = Path("/proc/cpuinfo")
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
-USUAL_CACHE = 16 << 20
-"""Bytes of the last cache, where nobody says them."""
+USUAL_CACHE, USUAL_OWN = 16 << 20, 1 << 20
+"""Bytes of the last cache, and of a core's own, where nobody says them."""
 
 
 def place() -> Path:
@@ -45,9 +45,21 @@ def flags() -> frozenset[str]:
 
 def last_cache() -> int:
     """Bytes of the largest cache of a core."""
-    sizes = [USUAL_CACHE] if not CACHES.is_dir() else []
+    return max(_caches().values(), default=USUAL_CACHE)
+
+
+def own_cache() -> int:
+    """Bytes of the largest cache that a core has for itself: the second level's."""
+    return _caches().get(2, USUAL_OWN)
+
+
+@cache
+def _caches() -> dict[int, int]:
+    """Bytes of the first core's caches, by their level."""
+    found: dict[int, int] = {}
     for path in CACHES.glob("index*/size") if CACHES.is_dir() else ():
         with suppress(OSError, ValueError):
-            text = path.read_text().strip()
-            sizes.append(int(text.rstrip("KM")) * {"K": 1 << 10, "M": 1 << 20}.get(text[-1:], 1))
-    return max(sizes, default=USUAL_CACHE)
+            text, level = path.read_text().strip(), int(path.with_name("level").read_text())
+            size = int(text.rstrip("KM")) * {"K": 1 << 10, "M": 1 << 20}.get(text[-1:], 1)
+            found[level] = max(found.get(level, 0), size)
+    return found

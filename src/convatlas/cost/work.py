@@ -52,6 +52,11 @@ class Work:
     weights: int
     names: tuple[str, ...] = ()
 
+    def terms(self, near: int) -> tuple[float, ...]:
+        """What it costs, to be multiplied by a kind's rates: calls, multiply-adds, those at the edge, bytes of maps,
+        bytes of maps that do not fit into ``near`` bytes of cache, bytes of weights."""
+        return 1, self.macs, self.edge, self.moved, self.moved if self.moved > near else 0, self.weights
+
 
 def works(graph: Graph, shapes: Sequence[Shape], engine: str, block: int) -> list[Work]:
     """A graph's operations as an engine runs them, in their order.

@@ -1,9 +1,8 @@
-"""calibrate: what this machine reaches, by small pieces of networks, in about half a minute an engine."""
+"""calibrate: what this machine reaches, by small graphs of a few operations, in about half a minute an engine."""
 
 from __future__ import annotations
 
 import json
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -14,32 +13,27 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from convatlas.cost import machine
 from convatlas.cost.latency import ENGINES, Ceilings, Machine, Rates
-from convatlas.cost.work import CURVES, KINDS, Work, works
-from convatlas.deploy.eager import Eager
-from convatlas.deploy.micro import FEW, MANY, Piece, pieces, repeated
-from convatlas.deploy.onnxing import plain_bytes
+from convatlas.cost.work import KINDS, Work, works
+from convatlas.deploy.micro import Piece, pieces
 from convatlas.deploy.sessions import Session, checked_threads, installed, opened
 from convatlas.errors import UnknownName
 from convatlas.files import write_whole
-from convatlas.graph.capture import capture
 
-SPENT, ROUNDS = 0.12, 9
-"""Seconds that a piece is measured, and rounds at most."""
-LEAST = 2e-6
-"""Seconds that can be told from nothing."""
-LIKE = {"gelu": "silu", "scaled_tanh": "tanh", "hardsigmoid": "hardswish", "local_response_norm": "tanh"}
+SPENT, VISITS, FEWEST = 0.05, 2, 4
+"""Seconds that a piece is measured on a visit, how often all are visited, and runs at least."""
+TERMS = ("call", "mac", "edge", "byte", "far", "weight")
+LIKE = {"tanh": "sigmoid", "hardsigmoid": "hardswish", "hardswish": "silu", "sigmoid": "silu", "grouped": "conv",
+        "plain": "conv", "slice": "cat", "pad": "cat", "shuffle": "cat", "scale": "add", "norm": "add", "relu": "add",
+        "cat": "add", "reorder": "add", "mean": "pool", "stem": "conv", "pointwise": "conv", "depthwise": "conv",
+        "local_response_norm": "tanh"}  # fmt: skip
 """What has no piece of its own goes by another's rates."""
-STREAMED = 8192
-"""A linear layer whose weights fit into no cache."""
 
 Watch = Callable[[str, int, int], None]
-Call = Callable[[NDArray[np.float32]], object]
 Measured = list[tuple[list[Work], float]]
-"""Each piece's operations, and its seconds."""
+"""Of each piece the works that it is, and its seconds."""
 
 
 def calibrate(
@@ -66,7 +60,8 @@ def calibrate(
     number, measured = checked_threads(threads), list(chosen if chosen is not None else pieces())
     found = {name: _ceilings(name, measured, number, watch) for name in wanted}
     versions = {name: metadata.version(name) for name in ("torch", "onnxruntime") if _has(name)}
-    made = Machine(machine.processor(), number, machine.last_cache(), versions, str(date.today()), found, note)
+    made = Machine(machine.processor(), number, machine.last_cache(), versions, str(date.today()), found, note,
+                   near=machine.own_cache() * number)  # fmt: skip
     path = out or machine.place()
     text = json.dumps(made.to_json(), indent=1)
     write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
@@ -83,108 +78,94 @@ def _has(name: str) -> bool:
 
 def _ceilings(engine: str, measured: Sequence[Piece], threads: int, watch: Watch) -> Ceilings:
     block = block_of(engine)
-    rows: Measured = []
-    for place, piece in enumerate(measured):
-        watch(engine, place, len(measured))
-        nets = [repeated(piece, times) for times in (FEW, MANY)]
-        calls = [_callable(net, engine, piece, threads) for net in nets]
-        seconds = _difference(calls, np.random.default_rng(0).standard_normal((1, *piece.shape)).astype(np.float32))
-        if seconds > LEAST:  # else it was lost in what else the machine does
-            rows.append((_works(nets, piece, engine, block), seconds))
-    empty = _callable(nn.Sequential(nn.ReLU()).eval(), engine, Piece("", nn.ReLU, (4, 1, 1)), threads)
-    call = _alone(empty, np.zeros((1, 4, 1, 1), np.float32))
-    stream = _stream(engine, threads)
-    watch(engine, len(measured), len(measured))
-    rates, error = fitted(rows)
-    return Ceilings(rates, call, block, stream, error)
+    seconds = _seconds(engine, measured, threads, watch)
+    rows = [(works(p.graph, p.graph.shapes(batch=p.batch), engine, block), t) for p, t in zip(measured, seconds)]
+    return fitted(rows, block, machine.own_cache() * threads, machine.last_cache())
 
 
 def block_of(engine: str) -> int:
     """Channels that a convolution computes at once."""
+    flags = machine.flags()
     if engine == "eager":
-        return 16 if "avx512f" in machine.flags() else 8
-    return 16 if "avx512f" in machine.flags() else 8 if "avx" in machine.flags() else 4
+        return 16 if "avx512f" in flags else 8
+    return 16 if "avx512f" in flags else 8 if "avx" in flags else 1
 
 
-def _callable(net: nn.Module, engine: str, piece: Piece, threads: int) -> Call:
-    size: Any = piece.shape
+# ---- the stopwatch ----------------------------------------------------------------------------------------
+
+
+def _seconds(engine: str, measured: Sequence[Piece], threads: int, watch: Watch) -> list[float]:
+    """Of each piece, the quickest of its runs: what the machine reaches when nothing disturbs it.
+
+    All are visited by turns, so that what disturbs one visit is over at the next.
+    """
+    # Of one thread the processor's own time, which nobody else can take.
+    clock = time.thread_time if threads == 1 else time.perf_counter
+    runs: list[list[float]] = [[] for _ in measured]
+    for visit in range(VISITS):
+        for place, piece in enumerate(measured):
+            watch(engine, visit * len(measured) + place, VISITS * len(measured))
+            runs[place] += _timed(_callable(piece, engine, threads), piece, clock)
+    watch(engine, VISITS * len(measured), VISITS * len(measured))
+    return [min(found) for found in runs]
+
+
+def _callable(piece: Piece, engine: str, threads: int) -> Callable[[NDArray[np.float32]], object]:
     if engine == "eager":
-        return Eager(net, size, None, threads, folded=len(size) == 3)
-    return Session(opened(plain_bytes(net, size), threads))
+        from convatlas.deploy.micro_torch import TorchPiece
+
+        return TorchPiece(piece.graph, threads)
+    from convatlas.deploy.micro_onnx import onnx_bytes
+
+    return Session(opened(onnx_bytes(piece.graph), threads))
 
 
-def _works(nets: Sequence[nn.Module], piece: Piece, engine: str, block: int) -> list[Work]:
-    """Those of many less those of few: as many as there are pieces between them."""
-    size: Any = piece.shape if len(piece.shape) == 3 else (*piece.shape, 1, 1)
-    counted = []
-    for net in nets:
-        graph = capture(net if len(piece.shape) == 3 else nn.Sequential(nn.Flatten(), net), input_size=size)
-        counted.append(works(graph, graph.shapes(), fuses=engine == "onnxruntime", block=block))
-    few, many = counted
-    return many[len(few) :] if len(many) > len(few) else many
-
-
-def _difference(calls: Sequence[Call], pictures: NDArray[np.float32]) -> float:
-    """Seconds that many take longer than few, by turns."""
-    times: list[list[float]] = [[], []]
-    for call in calls:
+def _timed(
+    call: Callable[[NDArray[np.float32]], object], piece: Piece, clock: Callable[[], float]
+) -> list[float]:
+    pictures = np.random.default_rng(0).standard_normal((piece.batch, *piece.graph.input_size)).astype(np.float32)
+    call(pictures)
+    call(pictures)
+    found: list[float] = []
+    start = time.perf_counter()
+    while len(found) < FEWEST or time.perf_counter() - start < SPENT:
+        began = clock()
         call(pictures)
-    start = time.perf_counter()
-    while len(times[0]) < ROUNDS and (len(times[0]) < 4 or time.perf_counter() - start < SPENT):
-        for series, call in zip(times, calls):
-            series.append(_once(call, pictures))
-    few, many = (sorted(series)[len(series) // 4] for series in times)
-    return many - few
+        found.append(clock() - began)
+    return found
 
 
-def _once(call: Call, pictures: NDArray[np.float32]) -> float:
-    """Of one call, or the mean of a few short ones, after one that wakes the threads."""
-    call(pictures)
-    start = time.perf_counter()
-    call(pictures)
-    taken = time.perf_counter() - start
-    count = min(10, int(5e-4 / taken))
-    if count > 1:
-        start = time.perf_counter()
-        for _ in range(count):
-            call(pictures)
-        taken = (time.perf_counter() - start) / count
-    return taken
+# ---- the rates --------------------------------------------------------------------------------------------
 
 
-def _alone(call: Call, pictures: NDArray[np.float32]) -> float:
-    return statistics.median(_once(call, pictures) for _ in range(ROUNDS))
+def fitted(rows: Measured, block: int, near: int, cache: int) -> Ceilings:
+    """The rates of every kind by non-negative least squares of relative errors.
 
-
-def _stream(engine: str, threads: int) -> float:
-    """Seconds of a byte of weights that come out of memory each time."""
-    net = nn.Sequential(nn.Linear(STREAMED, STREAMED // 2)).eval()
-    call = _callable(net, engine, Piece("", nn.Identity, (STREAMED,)), threads)
-    seconds = _alone(call, np.zeros((1, STREAMED), np.float32))
-    return seconds / (4 * STREAMED * STREAMED // 2)
-
-
-def fitted(rows: Measured) -> tuple[dict[str, Rates], float]:
-    """The rates of every kind by non-negative least squares of relative errors, and the median error that is left."""
+    near, cache: bytes of the caches of the cores, and of the last one.
+    """
     from scipy.optimize import nnls
 
     present = sorted({work.kind for row, _ in rows for work in row})
-    columns = {kind: 4 * place for place, kind in enumerate(present)}
-    matrix = np.zeros((len(rows), 4 * len(present)))
+    columns = {kind: len(TERMS) * place for place, kind in enumerate(present)}
+    matrix = np.zeros((len(rows), len(TERMS) * len(present) + 2))
     for line, (row, seconds) in zip(matrix, rows):
         for work in row:
             at = columns[work.kind]
-            line[at : at + 4] += np.array([1, work.macs, work.moved, work.weights]) / seconds
+            line[at : at + len(TERMS)] += np.array(work.terms(near)) / seconds
+        weights = sum(work.weights for work in row)
+        line[-2:] = np.array([1, weights if weights > cache else 0]) / seconds
     scale = np.maximum(np.abs(matrix).max(0), 1e-30)
-    solved, _ = nnls(matrix / scale, np.ones(len(rows)))
+    solved, _ = nnls(matrix / scale, np.ones(len(rows)), maxiter=100 * matrix.shape[1])
     error = float(np.median(np.abs(matrix / scale @ solved - 1)))
     values = solved / scale
-    rates = {kind: Rates(*map(float, values[at : at + 4])) for kind, at in columns.items()}
-    usual = rates.get("map") or next(iter(rates.values()))
+    rates = {kind: Rates(*map(float, values[at : at + len(TERMS)])) for kind, at in columns.items()}
+    usual = next(iter(rates.values()))
     for kind in KINDS:
-        if kind not in rates:
-            rates[kind] = rates.get(LIKE.get(kind, "map" if kind not in CURVES else "silu"), usual)
-    return rates, error
+        like = kind
+        while like not in rates and like in LIKE:
+            like = LIKE[like]
+        rates.setdefault(kind, rates.get(like, usual))
+    return Ceilings(rates, float(values[-2]), block, float(values[-1]), error)
 
 
 def summary(found: Machine) -> dict[str, Any]:

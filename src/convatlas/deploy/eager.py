@@ -42,14 +42,14 @@ class Eager:
     def __call__(self, pictures: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.inference_mode():
             x = torch.from_numpy(np.ascontiguousarray(pictures, np.float32))
-            with _threads(self._threads):
+            with with_threads(self._threads):
                 logits = self._run(x.to(self._device).contiguous(memory_format=self._format))
             answer: NDArray[np.float32] = logits.float().cpu().numpy()
             return answer
 
 
 @contextmanager
-def _threads(number: int) -> Iterator[None]:
+def with_threads(number: int) -> Iterator[None]:
     """Within it torch runs an operation on so many threads; afterwards on as many as before."""
     before = torch.get_num_threads()
     if before == number:

@@ -1,209 +1,219 @@
-"""What a machine is calibrated on: small pieces of networks, each of one kind of operation, repeated.
+"""What a machine is calibrated on: small graphs of one or a few kinds of operation, a few of each one after the other.
 
-A piece takes a map to a map of the same shape, so that it can be repeated; the difference between many and few of them
-is a piece's own time, without what the ends cost.  None of them is a network, or a network's whole block.
+None of them is a network, or a network's whole block.  They are written as ``graph.model.Graph``s, so that what an
+engine runs of them is counted by the very rules by which it is counted of networks (``cost.work``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+from convatlas.graph.model import Graph, Node
 
-FEW, MANY = 2, 6
+FEW = 4
+"""Of one kind, one after the other; each has weights of its own."""
+LARGE = 100e6
+"""Multiply-adds of which one is enough: what takes long is disturbed more often."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """name: what it is; make: a fresh one, with weights of its own; shape: (C, H, W), or (C,) of a linear layer."""
+    """name: what it is of; graph: with the size (C, H, W) of what it reads; batch: of how many."""
 
     name: str
-    make: Callable[[], nn.Module]
-    shape: tuple[int, ...]
+    graph: Graph
+    batch: int = 1
 
 
-def repeated(piece: Piece, times: int) -> nn.Module:
-    """So many of a piece, one after the other, or side by side where they do not give what they read."""
-    first = piece.make()
-    if isinstance(first, _Aside):
-        return _Sum([first, *(piece.make() for _ in range(times - 1))]).eval()
-    return nn.Sequential(first, *(piece.make() for _ in range(times - 1))).eval()
+class Build:
+    """A graph that is written operation by operation; a place is what an operation gives."""
+
+    def __init__(self, name: str, *size: int):
+        self.name, self.size = name, size
+        self.nodes: list[Node] = [Node("input", "input")]
+
+    def op(self, op: str, *inputs: int, params: dict[str, tuple[int, ...]] | None = None, **attrs: Any) -> int:
+        where = f"{op}{len(self.nodes)}"
+        named = {f"{where}.{key}": shape for key, shape in (params or {}).items()}
+        self.nodes.append(Node(where, op, inputs or (len(self.nodes) - 1,), attrs, named))
+        return len(self.nodes) - 1
+
+    def conv(self, x: int, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1,
+             act: str = "relu") -> int:  # fmt: skip
+        params: dict[str, tuple[int, ...]] = {"weight": (outputs, inputs // groups, kernel, kernel), "bias": (outputs,)}
+        both = {key: [value, value] for key, value in (("kernel", kernel), ("stride", stride), ("dilation", 1))}
+        made = self.op("conv2d", x, params=params, inputs=inputs, outputs=outputs, padding=[kernel // 2] * 2,
+                       groups=groups, **both)  # fmt: skip
+        return self.op(act, made) if act else made
+
+    def linear(self, x: int, inputs: int, outputs: int) -> int:
+        params: dict[str, tuple[int, ...]] = {"weight": (outputs, inputs), "bias": (outputs,)}
+        return self.op("linear", x, params=params, inputs=inputs, outputs=outputs)
+
+    def pool(self, x: int, kind: str, kernel: int = 3, stride: int = 1) -> int:
+        same = {key: [value, value] for key, value in (("kernel", kernel), ("stride", stride))}
+        more: dict[str, Any] = {"dilation": [1, 1]} if kind == "max" else {"count_padding": True}
+        return self.op(f"{kind}_pool2d", x, padding=[kernel // 2] * 2, ceil=False, **same, **more)
+
+    def mean(self, x: int) -> int:
+        return self.op("adaptive_avg_pool2d", x, output_size=[1, 1])
+
+    def norm(self, x: int, channels: int) -> int:
+        params: dict[str, tuple[int, ...]] = {"weight": (channels,), "bias": (channels,)}
+        return self.op("batch_norm", x, params=params)
+
+    def done(self, *outputs: int, batch: int = 1) -> Piece:
+        channels, height, width = (*self.size, 1, 1)[:3]
+        made = Graph(self.name, (channels, height, width), tuple(self.nodes), outputs=outputs)
+        return Piece(self.name, made, batch)
 
 
-class _Aside(nn.Module):
-    """A layer that gives another shape, and the mean of what it gives."""
-
-    def __init__(self, layer: nn.Module):
-        super().__init__()
-        self.layer, self.pool = layer, nn.AdaptiveAvgPool2d(1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        answer: Tensor = self.pool(self.layer(x))
-        return answer
+Step = Callable[[Build, int], int]
 
 
-class _Sum(nn.Module):
-    def __init__(self, branches: list[nn.Module]):
-        super().__init__()
-        self.branches = nn.ModuleList(branches)
-
-    def forward(self, x: Tensor) -> Tensor:
-        total: Tensor = self.branches[0](x)
-        for branch in list(self.branches)[1:]:
-            total = total + branch(x)
-        return total
+def repeated(name: str, size: tuple[int, ...], step: Step, times: int = FEW) -> Piece:
+    """So many steps, each from a map to one of the same shape, one after the other."""
+    b, x = Build(name, *size), 0
+    for _ in range(times):
+        x = step(b, x)
+    return b.done(x)
 
 
-def conv(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Sequential:
-    """A convolution with a rectifier."""
-    made = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups)
-    return nn.Sequential(made, nn.ReLU())
-
-
-class _Residual(nn.Module):
-    def __init__(self, channels: int):
-        super().__init__()
-        self.conv, self.act = nn.Conv2d(channels, channels, 1), nn.ReLU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        answer: Tensor = self.act(x + self.conv(x))
-        return answer
-
-
-class _Gate(nn.Module):
-    """A squeeze-and-excitation gate behind a convolution."""
-
-    def __init__(self, channels: int, squeezed: int):
-        super().__init__()
-        self.before = conv(channels, channels)
-        self.pool, self.squeeze = nn.AdaptiveAvgPool2d(1), conv(channels, squeezed)
-        self.excite, self.gate = nn.Conv2d(squeezed, channels, 1), nn.Sigmoid()
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.before(x)
-        answer: Tensor = x * self.gate(self.excite(self.squeeze(self.pool(x))))
-        return answer
-
-
-class _Dense(nn.Module):
-    """Maps joined, and brought back to as many as there were."""
-
-    def __init__(self, channels: int, grown: int):
-        super().__init__()
-        self.grow, self.back = conv(channels, grown), conv(channels + grown, channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        answer: Tensor = self.back(torch.cat([x, self.grow(x)], 1))
-        return answer
-
-
-class _Halves(nn.Module):
-    """Half of the channels pass, the others are convolved, and all are shuffled."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.conv, self.shuffle = conv(channels // 2, channels // 2), nn.ChannelShuffle(2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        one, other = x.chunk(2, 1)
-        answer: Tensor = self.shuffle(torch.cat([one, self.conv(other)], 1))
-        return answer
+def aside(name: str, size: tuple[int, ...], step: Step, times: int = FEW) -> Piece:
+    """So many steps side by side, each of whose maps is averaged: they do not give what they read."""
+    b = Build(name, *size)
+    return b.done(*(b.mean(step(b, 0)) for _ in range(times)))
 
 
 Sides = tuple[tuple[int, ...], ...]
 
-CONV: Sides = (  # channels, side
-    (16, 112), (64, 112), (64, 56), (128, 28), (256, 14), (512, 7), (16, 32), (32, 16), (64, 8), (64, 28), (192, 14),
-    (256, 28), (512, 14), (20, 56),
+CONV: Sides = (  # channels, side, kernel
+    (16, 112, 3), (32, 112, 3), (64, 112, 3), (64, 56, 3), (128, 28, 3), (256, 14, 3), (512, 7, 3), (16, 32, 3),
+    (32, 16, 3), (64, 8, 3), (192, 35, 3), (256, 28, 3), (48, 27, 5), (32, 14, 5), (192, 17, 3), (384, 8, 3),
 )  # fmt: skip
-LARGE: Sides = ((48, 27, 5), (192, 13, 5), (128, 17, 7))  # channels, side, kernel
 POINTWISE: Sides = (  # narrow, wide, side
     (16, 96, 112), (32, 64, 56), (64, 256, 56), (128, 512, 28), (256, 1024, 14), (512, 2048, 7), (24, 144, 56),
-    (40, 240, 28), (96, 576, 14), (160, 960, 7), (320, 1280, 7), (464, 464, 7), (64, 64, 112), (192, 64, 28),
-    (728, 728, 19), (512, 128, 14),
+    (40, 240, 28), (96, 576, 14), (160, 960, 7), (320, 1280, 7), (64, 64, 112), (192, 64, 28), (728, 728, 19),
+    (16, 64, 1), (128, 960, 1),
 )  # fmt: skip
 DEPTHWISE: Sides = (  # channels, side, kernel
     (32, 112, 3), (96, 112, 3), (144, 56, 3), (144, 56, 5), (192, 28, 3), (240, 28, 5), (384, 14, 3), (672, 14, 5),
-    (960, 7, 3), (1152, 7, 5), (512, 14, 3), (58, 28, 3),
+    (960, 7, 3), (1152, 7, 5), (512, 14, 3), (24, 56, 3), (128, 147, 3),
 )  # fmt: skip
-HALVING: Sides = ((96, 112), (144, 56), (240, 28), (576, 14))  # depthwise: channels, side
+HALVING: Sides = ((96, 112, 3), (144, 56, 5), (240, 28, 3), (576, 14, 3), (672, 14, 5))  # depthwise
 GROUPED: Sides = (  # channels, side, groups, kernel
-    (128, 56, 32, 3), (256, 28, 32, 3), (512, 14, 32, 3), (1024, 7, 32, 3), (240, 28, 3, 1), (480, 14, 3, 1),
+    (128, 56, 32, 3), (256, 28, 32, 3), (240, 28, 3, 1), (480, 14, 3, 1), (960, 7, 3, 1), (58, 28, 58, 3),
+    (116, 14, 58, 3), (120, 28, 3, 1),
 )  # fmt: skip
-STEM: Sides = (  # channels, kernel, stride, side
-    (32, 3, 2, 224), (64, 7, 2, 224), (64, 3, 1, 224), (16, 3, 1, 32), (64, 11, 4, 224), (24, 3, 2, 224),
+PLAIN: Sides = ((58, 28, 1), (50, 14, 1), (30, 27, 3), (18, 56, 3), (200, 7, 1))  # channels, side, kernel
+STEM: Sides = (  # outputs, kernel, stride, side
+    (32, 3, 2, 224), (64, 7, 2, 224), (64, 3, 1, 224), (16, 3, 1, 32), (64, 11, 4, 224), (24, 3, 2, 224), (96, 7, 2, 224),
+    (32, 3, 2, 299),
 )  # fmt: skip
-WIDER: Sides = ((64, 128, 56, 3), (128, 256, 28, 3), (256, 512, 14, 3), (256, 512, 56, 1), (1024, 2048, 14, 1))
-LINEAR: Sides = ((128,), (1024,), (2048,), (4096,))
+WIDER: Sides = (  # inputs, outputs, side, kernel, all with stride 2
+    (64, 128, 56, 3), (128, 256, 28, 3), (256, 512, 14, 3), (256, 512, 56, 1), (512, 1024, 28, 1), (1024, 2048, 14, 1),
+)  # fmt: skip
+LINEAR: Sides = (  # inputs, outputs, batch
+    (128, 128, 1), (1280, 1000, 1), (2048, 1000, 1), (4096, 4096, 1), (9216, 4096, 1), (512, 512, 16), (2048, 1000, 16),
+)  # fmt: skip
 POOLED: Sides = ((64, 112), (192, 28), (512, 14))
-JOINED: Sides = ((64, 112), (64, 56), (256, 56), (256, 28), (512, 14), (1024, 7))
-GATED: Sides = (  # channels, squeezed, side
-    (32, 8, 112), (144, 6, 56), (480, 20, 14), (1152, 48, 7), (256, 16, 56), (2048, 128, 7),
-)  # fmt: skip
+MAPS: Sides = ((64, 112), (64, 56), (256, 56), (256, 28), (512, 14), (1024, 7))
+ODD: Sides = ((36, 32), (168, 16), (232, 14), (728, 19))
+"""Maps whose channels fill no blocks."""
 CURVED: Sides = ((32, 112), (144, 56), (480, 14))
-HALVED: Sides = ((116, 28), (232, 14), (464, 7))
 NORMED: Sides = ((96, 55), (256, 27))
 
 
 def pieces() -> Iterator[Piece]:
     """All that are measured, of the widths and sizes that networks have."""
-    for c, side in CONV:
-        yield Piece("conv", partial(conv, c, c, 3), (c, side, side))
-    for c, side, kernel in LARGE:
-        yield Piece("conv", partial(conv, c, c, kernel), (c, side, side))
-    for c, wide, side in POINTWISE:
-        yield Piece("pointwise", partial(_pair, c, wide), (c, side, side))
-    for c, side, kernel in DEPTHWISE:
-        yield Piece("depthwise", partial(conv, c, c, kernel, 1, c), (c, side, side))
-    for c, side in HALVING:
-        yield Piece("depthwise", partial(_aside, c, c, 3, 2, c), (c, side, side))
-    for c, side, groups, kernel in GROUPED:
-        yield Piece("grouped", partial(_pair, c, c, kernel, groups), (c, side, side))
-    for c, kernel, stride, side in STEM:
-        yield Piece("stem", partial(_aside, 3, c, kernel, stride), (3, side, side))
-    for c, wide, side, kernel in WIDER:
-        yield Piece("wider", partial(_aside, c, wide, kernel, 2), (c, side, side))
-    for (c,) in LINEAR:
-        yield Piece("linear", partial(_linear, c), (c,))
-    for c, side in POOLED:
-        yield Piece("pool", partial(nn.MaxPool2d, 3, 1, 1), (c, side, side))
-        yield Piece("pool", partial(_behind, nn.AvgPool2d(3, 1, 1), c), (c, side, side))
-    for c, side in JOINED:
-        yield Piece("residual", partial(_Residual, c), (c, side, side))
-        yield Piece("norm", partial(_normed, c), (c, side, side))
-        yield Piece("join", partial(_Dense, c, 32), (c, side, side))
-    for c, squeezed, side in GATED:
-        yield Piece("gate", partial(_Gate, c, squeezed), (c, side, side))
+    yield from _convolutions()
+    yield from _maps()
+    for c, d, batch in LINEAR:
+        b = Build("linear", c, 1, 1)
+        x = b.op("flatten", 0, start=1, end=-1)
+        yield b.done(*(b.linear(x, c, d) for _ in range(FEW if c * d < 1 << 22 else 1)), batch=batch)
     for c, side in CURVED:
-        for act in (nn.SiLU, nn.Hardswish, nn.Hardsigmoid, nn.Sigmoid, nn.Tanh):
-            yield Piece("curve", partial(_behind, act(), c), (c, side, side))
-    for c, side in HALVED:
-        yield Piece("halves", partial(_Halves, c), (c, side, side))
+        for act in ("silu", "hardswish", "hardsigmoid", "sigmoid", "tanh"):
+            yield repeated(act, (c, side, side), lambda b, x, a=act: b.op(a, b.pool(x, "max", 1)))
     for c, side in NORMED:
-        yield Piece("curve", partial(_behind, nn.LocalResponseNorm(5), c), (c, side, side))
+        lrn = dict(size=5, alpha=1e-4, beta=0.75, k=1.0)
+        yield repeated("response norm", (c, side, side), lambda b, x, lrn=lrn: b.op("local_response_norm", x, **lrn), 2)
 
 
-def _pair(narrow: int, wide: int, kernel: int = 1, groups: int = 1) -> nn.Module:
-    """To more channels, and back; the way back may be grouped."""
-    return nn.Sequential(conv(narrow, wide), conv(wide, narrow, kernel, 1, groups))
+def _convolutions() -> Iterator[Piece]:
+    for c, side, k in CONV:
+        large = c * c * k * k * side * side > LARGE
+        yield repeated("conv", (c, side, side), lambda b, x, c=c, k=k: b.conv(x, c, c, k), 1 if large else FEW)
+    for c, d, side in POINTWISE:
+        yield repeated("pointwise", (c, side, side),
+                       lambda b, x, c=c, d=d: b.conv(b.conv(x, c, d), d, c, act=""), FEW // 2)  # fmt: skip
+    for c, side, k in DEPTHWISE:
+        yield repeated("depthwise", (c, side, side), lambda b, x, c=c, k=k: b.conv(x, c, c, k, 1, c))
+    for c, side, k in HALVING:
+        yield aside("depthwise", (c, side, side), lambda b, x, c=c, k=k: b.conv(x, c, c, k, 2, c))
+    for c, side, g, k in GROUPED:
+        yield repeated("grouped", (c, side, side), lambda b, x, c=c, k=k, g=g: b.conv(x, c, c, k, 1, g))
+    for c, side, k in PLAIN:
+        yield repeated("plain", (c, side, side), lambda b, x, c=c, k=k: b.conv(x, c, c, k))
+    for d, k, s, side in STEM:
+        yield aside("stem", (3, side, side), lambda b, x, d=d, k=k, s=s: b.conv(x, 3, d, k, s), 2)
+    for c, d, side, k in WIDER:
+        yield aside("wider", (c, side, side), lambda b, x, c=c, d=d, k=k: b.conv(x, c, d, k, 2), 2)
 
 
-def _aside(inputs: int, outputs: int, kernel: int, stride: int, groups: int = 1) -> nn.Module:
-    return _Aside(conv(inputs, outputs, kernel, stride, groups))
+def _maps() -> Iterator[Piece]:
+    for c, side in POOLED:
+        for kind in ("max", "avg"):
+            yield repeated("pool", (c, side, side), lambda b, x, k=kind: b.pool(x, k))
+    for c, side in MAPS:
+        size = (c, side, side)
+        yield _shortcuts(c, side)
+        yield _joined("cat", c, side, 32)
+        yield _gated(c, side, 16)
+    for c, side in ODD:
+        size = (c, side, side)
+        yield repeated("norm", size, lambda b, x, c=c: b.op("relu", b.norm(x, c)))
+        yield repeated("add", size, lambda b, x: b.op("add", b.op("relu", x), x))
+        yield _joined("cat", c, side, 12)
+        yield repeated("shuffle", size, lambda b, x: b.op("channel_shuffle", x, groups=2))
+        yield repeated("slice", size, _halves)
+    for c, side in ((32, 112), (144, 56), (240, 28)):
+        yield repeated("pad", (c, side, side), lambda b, x, c=c: b.conv(b.op("same_pad2d", x, kernel=[3, 3], stride=[2, 2]), c, c, 2, 1, c))
 
 
-def _linear(width: int) -> nn.Module:
-    return nn.Sequential(nn.Linear(width, width), nn.ReLU())
+def _shortcuts(channels: int, side: int) -> Piece:
+    """With a norm before its convolution, and an addition behind it."""
+    b = Build("shortcut", channels, side, side)
+    x = b.conv(0, channels, channels)
+    for _ in range(FEW - 1):
+        inner = b.conv(b.op("relu", b.norm(x, channels)), channels, channels, act="")
+        x = b.op("add", x, inner)
+    return b.done(x)
 
 
-def _behind(layer: nn.Module, channels: int) -> nn.Module:
-    """An operation behind a convolution, as it stands in networks."""
-    return nn.Sequential(nn.Conv2d(channels, channels, 1), layer)
+def _joined(name: str, channels: int, side: int, grown: int) -> Piece:
+    """Maps that grow by what is computed of them."""
+    b, x, c = Build(name, channels, side, side), 0, channels
+    for _ in range(FEW):
+        x = b.op("cat", x, b.conv(x, c, grown), dim=1)
+        c += grown
+    return b.done(x)
 
 
-def _normed(channels: int) -> nn.Module:
-    """Norm and rectifier before a convolution."""
-    return nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(), nn.Conv2d(channels, channels, 1))
+def _gated(channels: int, side: int, squeezed: int) -> Piece:
+    """A map times what its means say."""
+
+    def step(b: Build, x: int) -> int:
+        x = b.conv(x, channels, channels)
+        gate = b.conv(b.conv(b.mean(x), channels, squeezed), squeezed, channels, act="sigmoid")
+        return b.op("mul", x, gate)
+
+    return repeated("gate", (channels, side, side), step, 2)
+
+
+def _halves(b: Build, x: int) -> int:
+    both = b.op("chunk", x, dim=1, chunks=2)
+    first, second = b.op("getitem", both, piece=0), b.op("getitem", both, piece=1)
+    return b.op("cat", second, first, dim=1)
