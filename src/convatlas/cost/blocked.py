@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from convatlas.cost.work import FREE, Work, bytes_of, changes_nothing, filled_up, folds, kind_of, work
+from convatlas.cost.work import FREE, Work, bytes_of, changes_nothing, folds, kind_of, work
 from convatlas.graph.model import Graph, Node
 from convatlas.graph.ops import Shape
 
@@ -132,6 +132,10 @@ class _Run:
             if into not in self.takes or self.readers[source] != 1:
                 return False
             self._closed(into)
+            if node.op != "relu" and self.made[into].kind != "linear":  # a pass of its own, while the map is near
+                moved = 2 * bytes_of(self.shapes[i], self.block if self.lies[source] else 1)
+                kind = kind_of(node, self.shapes, i, 1)
+                self.made.append(Work(self.made[into].name, kind, 0, 0, 0, moved, 0))
         self.made[into] = replace(self.made[into], names=(*self.made[into].names, node.name))
         self.at[i], self.lies[i] = into, self.made[into].kind != "linear" and self.lies[node.inputs[0]]
         return True
@@ -172,7 +176,4 @@ class _Run:
             self.copied.add(source)
             shape = self.shapes[source]
             moved = bytes_of(shape) + bytes_of(shape, self.block)
-            self.made.append(Work(name, "reorder", 0, 0, moved, 0, (name,)))
-
-
-__all__ = ["blocked", "filled_up"]
+            self.made.append(Work(name, "reorder", 0, 0, 0, moved, 0))

@@ -4,7 +4,8 @@ A roofline of four terms, each kind of operation with rates of its own, measured
 
     seconds = per call + multiply-adds / arithmetic rate + bytes of maps / bandwidth + bytes of weights / bandwidth
 
-and two corrections, of multiply-adds at a map's sides and of maps that do not fit into the cores' caches.  The largest term is what bounds a layer: "overhead", "arithmetic" or "bandwidth".  Pure Python, no torch.
+and three corrections, of multiply-adds at a map's sides and of few outputs, and of maps that are larger than the cores'
+caches.  The largest term is what bounds a layer: "overhead", "arithmetic" or "bandwidth".  Pure Python, no torch.
 """
 
 from __future__ import annotations
@@ -28,22 +29,24 @@ VERSION = 2
 
 @dataclass(frozen=True)
 class Rates:
-    """Seconds: of a call of one operation, of a multiply-add, and what one at a map's side takes longer; of a byte of
-    maps, and what one that does not fit into the cores' caches takes longer; of a byte of weights."""
+    """Seconds: of a call of one operation; of a multiply-add, and what one at a map's side, and one of few outputs,
+    takes longer; of a byte of maps, and what one that does not fit into the cores' caches takes longer; of a byte of
+    weights."""
 
     call: float
     mac: float
     edge: float
+    narrow: float
     byte: float
     far: float
     weight: float
 
     def terms(self, work: Work, near: int) -> tuple[float, float, float]:
         """(overhead, arithmetic, bandwidth) of one operation, in seconds."""
-        calls, macs, edge, byte, far, weights = work.terms(near)
+        calls, macs, edge, narrow, byte, far, weights = work.terms(near)
         return (
             self.call * calls,
-            self.mac * macs + self.edge * edge,
+            self.mac * macs + self.edge * edge + self.narrow * narrow,
             self.byte * byte + self.far * far + self.weight * weights,
         )
 

@@ -18,16 +18,19 @@ from convatlas.graph.ops import Shape, macs
 ELEMENT = 4
 """Bytes of a float32."""
 
+WIDE = 4
+"""Blocks of outputs that a convolution computes of what it has read once."""
+
 FREE = {"input", "parameter", "identity", "dropout", "drop_path", "squeeze", "unsqueeze", "contiguous"}
 """In evaluation they do nothing."""
 VIEWED = {"flatten", "reshape", "getitem", "chunk", "split", "permute", "transpose"}
 """In PyTorch they move nothing, or what they move is counted where it is read."""
-CURVES = ("sigmoid", "tanh", "silu", "hardswish", "hardsigmoid", "local_response_norm")
+CURVES = ("relu6", "sigmoid", "tanh", "silu", "hardswish", "hardsigmoid", "local_response_norm")
 """Pointwise operations that cost more than moving the values, each by its own rates."""
-LIKE = {"gelu": "silu", "mish": "silu", "scaled_tanh": "tanh", "softmax": "sigmoid", "elu": "sigmoid", "relu6": "relu",
+LIKE = {"gelu": "silu", "mish": "silu", "scaled_tanh": "tanh", "softmax": "sigmoid", "elu": "sigmoid",
         "leaky_relu": "relu", "sub": "add", "div": "scale", "batch_norm": "norm"}  # fmt: skip
 """What has no rates of its own goes by another's."""
-COPIES = {"cat": "cat", "pad": "pad", "same_pad2d": "pad", "channel_shuffle": "shuffle"}
+COPIES = {"cat": "cat", "pad": "cat", "same_pad2d": "pad", "channel_shuffle": "shuffle"}
 
 KINDS = ("conv", "stem", "pointwise", "depthwise", "grouped", "plain", "linear", "pool", "mean", "reorder", "relu",
          "add", "scale", "norm", "cat", "slice", "pad", "shuffle", *CURVES)  # fmt: skip
@@ -40,7 +43,8 @@ class Work:
     name: of the graph's node for which it is done; the fused ones are ``names``.  kind: one of KINDS, each of which
     has rates of its own.
     macs: multiply-adds, of channels filled up to the width in which they are computed; of a pool what it reads.
-    edge: those of them in the columns at a map's sides, where a kernel hangs over.
+    edge: those of them in the columns at a map's sides, where a kernel hangs over.  narrow: of a convolution with few
+    outputs, those for which what was read is used only so few times.
     moved: bytes of maps read and written; weights: bytes of parameters.
     """
 
@@ -48,14 +52,16 @@ class Work:
     kind: str
     macs: int
     edge: float
+    narrow: float
     moved: int
     weights: int
     names: tuple[str, ...] = ()
 
     def terms(self, near: int) -> tuple[float, ...]:
-        """What it costs, to be multiplied by a kind's rates: calls, multiply-adds, those at the edge, bytes of maps,
-        bytes of maps that do not fit into ``near`` bytes of cache, bytes of weights."""
-        return 1, self.macs, self.edge, self.moved, self.moved if self.moved > near else 0, self.weights
+        """What it costs, to be multiplied by a kind's rates: calls, multiply-adds, those at the edge, narrow ones, bytes
+        of maps, bytes of maps that do not fit into ``near`` bytes of cache, bytes of weights."""
+        far = self.moved if self.moved > near else 0
+        return 1, self.macs, self.edge, self.narrow, self.moved, far, self.weights
 
 
 def works(graph: Graph, shapes: Sequence[Shape], engine: str, block: int) -> list[Work]:
@@ -111,7 +117,7 @@ def kind_of(node: Node, shapes: Sequence[Shape], i: int, block: int) -> str:
 
 
 def work(
-    node: Node, shapes: Sequence[Shape], i: int, kind: str, block: int, *, full: bool = True, names: Sequence[str] = ()
+    node: Node, shapes: Sequence[Shape], i: int, kind: str, block: int, *, full: bool = True
 ) -> Work:
     """The work of one node.  full: its maps' channels are filled up to whole blocks."""
     sources = [shapes[source] for source in node.inputs]
@@ -123,7 +129,7 @@ def work(
     if kind == "pool":
         count = bytes_of(shapes[i], filled) // ELEMENT * math.prod(node.attrs["kernel"])
     weights = sum(map(math.prod, node.params.values())) * ELEMENT
-    return Work(node.name, kind, count, 0, moved, weights, (node.name, *names))
+    return Work(node.name, kind, count, 0, 0, moved, weights, (node.name,))
 
 
 def _convolution(node: Node, y: Shape, x: Shape, kind: str, block: int, full: bool) -> Work:
@@ -136,9 +142,10 @@ def _convolution(node: Node, y: Shape, x: Shape, kind: str, block: int, full: bo
     elif kind != "depthwise":
         count *= x[1] // groups
     edge = count / width if kernel[-1] > 1 else 0
+    narrow = count / min(WIDE, filled_up(outputs, block) // block) if kind != "depthwise" else 0
     moved = bytes_of(x, 1 if kind == "stem" else filled) + bytes_of(y, filled)
     weights = sum(map(math.prod, node.params.values())) * ELEMENT
-    return Work(node.name, kind, count, edge, moved, weights, (node.name,))
+    return Work(node.name, kind, count, edge, narrow, moved, weights, (node.name,))
 
 
 def filled_up(channels: int, block: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import date
 from importlib import metadata
 from pathlib import Path
@@ -24,8 +24,8 @@ from convatlas.files import write_whole
 
 SPENT, VISITS, FEWEST = 0.05, 2, 4
 """Seconds that a piece is measured on a visit, how often all are visited, and runs at least."""
-TERMS = ("call", "mac", "edge", "byte", "far", "weight")
-LIKE = {"tanh": "sigmoid", "hardsigmoid": "hardswish", "hardswish": "silu", "sigmoid": "silu", "grouped": "conv",
+TERMS = tuple(field.name for field in fields(Rates))
+LIKE = {"relu6": "relu", "tanh": "sigmoid", "hardsigmoid": "hardswish", "hardswish": "silu", "sigmoid": "silu", "grouped": "conv",
         "plain": "conv", "slice": "cat", "pad": "cat", "shuffle": "cat", "scale": "add", "norm": "add", "relu": "add",
         "cat": "add", "reorder": "add", "mean": "pool", "stem": "conv", "pointwise": "conv", "depthwise": "conv",
         "local_response_norm": "tanh"}  # fmt: skip
@@ -78,8 +78,8 @@ def _has(name: str) -> bool:
 
 def _ceilings(engine: str, measured: Sequence[Piece], threads: int, watch: Watch) -> Ceilings:
     block = block_of(engine)
-    seconds = _seconds(engine, measured, threads, watch)
-    rows = [(works(p.graph, p.graph.shapes(batch=p.batch), engine, block), t) for p, t in zip(measured, seconds)]
+    found = seconds(engine, measured, threads, watch)
+    rows = [(works(p.graph, p.graph.shapes(batch=p.batch), engine, block), t) for p, t in zip(measured, found)]
     return fitted(rows, block, machine.own_cache() * threads, machine.last_cache())
 
 
@@ -94,7 +94,9 @@ def block_of(engine: str) -> int:
 # ---- the stopwatch ----------------------------------------------------------------------------------------
 
 
-def _seconds(engine: str, measured: Sequence[Piece], threads: int, watch: Watch) -> list[float]:
+def seconds(
+    engine: str, measured: Sequence[Piece], threads: int, watch: Watch = lambda engine, done, total: None
+) -> list[float]:
     """Of each piece, the quickest of its runs: what the machine reaches when nothing disturbs it.
 
     All are visited by turns, so that what disturbs one visit is over at the next.

@@ -91,12 +91,12 @@ Sides = tuple[tuple[int, ...], ...]
 
 CONV: Sides = (  # channels, side, kernel
     (16, 112, 3), (32, 112, 3), (64, 112, 3), (64, 56, 3), (128, 28, 3), (256, 14, 3), (512, 7, 3), (16, 32, 3),
-    (32, 16, 3), (64, 8, 3), (192, 35, 3), (256, 28, 3), (48, 27, 5), (32, 14, 5), (192, 17, 3), (384, 8, 3),
+    (32, 16, 3), (64, 8, 3), (192, 35, 3), (256, 28, 3), (48, 27, 5), (32, 14, 5), (192, 17, 3), (384, 8, 3), (48, 28, 3),
 )  # fmt: skip
 POINTWISE: Sides = (  # narrow, wide, side
     (16, 96, 112), (32, 64, 56), (64, 256, 56), (128, 512, 28), (256, 1024, 14), (512, 2048, 7), (24, 144, 56),
     (40, 240, 28), (96, 576, 14), (160, 960, 7), (320, 1280, 7), (64, 64, 112), (192, 64, 28), (728, 728, 19),
-    (16, 64, 1), (128, 960, 1),
+    (16, 64, 1), (128, 960, 1), (16, 32, 56), (96, 16, 112),
 )  # fmt: skip
 DEPTHWISE: Sides = (  # channels, side, kernel
     (32, 112, 3), (96, 112, 3), (144, 56, 3), (144, 56, 5), (192, 28, 3), (240, 28, 5), (384, 14, 3), (672, 14, 5),
@@ -111,6 +111,9 @@ PLAIN: Sides = ((58, 28, 1), (50, 14, 1), (30, 27, 3), (18, 56, 3), (200, 7, 1))
 STEM: Sides = (  # outputs, kernel, stride, side
     (32, 3, 2, 224), (64, 7, 2, 224), (64, 3, 1, 224), (16, 3, 1, 32), (64, 11, 4, 224), (24, 3, 2, 224), (96, 7, 2, 224),
     (32, 3, 2, 299),
+)  # fmt: skip
+NARROW: Sides = (  # inputs, outputs, side, kernel
+    (128, 32, 28, 3), (128, 32, 14, 3), (160, 16, 32, 3), (320, 12, 16, 3), (192, 32, 28, 1), (512, 16, 14, 1),
 )  # fmt: skip
 WIDER: Sides = (  # inputs, outputs, side, kernel, all with stride 2
     (64, 128, 56, 3), (128, 256, 28, 3), (256, 512, 14, 3), (256, 512, 56, 1), (512, 1024, 28, 1), (1024, 2048, 14, 1),
@@ -135,8 +138,8 @@ def pieces() -> Iterator[Piece]:
         x = b.op("flatten", 0, start=1, end=-1)
         yield b.done(*(b.linear(x, c, d) for _ in range(FEW if c * d < 1 << 22 else 1)), batch=batch)
     for c, side in CURVED:
-        for act in ("silu", "hardswish", "hardsigmoid", "sigmoid", "tanh"):
-            yield repeated(act, (c, side, side), lambda b, x, a=act: b.op(a, b.pool(x, "max", 1)))
+        for act in ("relu6", "silu", "hardswish", "hardsigmoid", "sigmoid", "tanh"):
+            yield repeated(act, (c, side, side), lambda b, x, c=c, a=act: b.conv(x, c, c, act=a), 2)
     for c, side in NORMED:
         lrn = dict(size=5, alpha=1e-4, beta=0.75, k=1.0)
         yield repeated("response norm", (c, side, side), lambda b, x, lrn=lrn: b.op("local_response_norm", x, **lrn), 2)
@@ -159,6 +162,8 @@ def _convolutions() -> Iterator[Piece]:
         yield repeated("plain", (c, side, side), lambda b, x, c=c, k=k: b.conv(x, c, c, k))
     for d, k, s, side in STEM:
         yield aside("stem", (3, side, side), lambda b, x, d=d, k=k, s=s: b.conv(x, 3, d, k, s), 2)
+    for c, d, side, k in NARROW:
+        yield _narrowed(c, d, side, k)
     for c, d, side, k in WIDER:
         yield aside("wider", (c, side, side), lambda b, x, c=c, d=d, k=k: b.conv(x, c, d, k, 2), 2)
 
@@ -167,16 +172,19 @@ def _maps() -> Iterator[Piece]:
     for c, side in POOLED:
         for kind in ("max", "avg"):
             yield repeated("pool", (c, side, side), lambda b, x, k=kind: b.pool(x, k))
+        yield repeated("pool", (c, side, side), lambda b, x: b.pool(x, "max", 5))
+        yield _means(c, side)
     for c, side in MAPS:
         size = (c, side, side)
         yield _shortcuts(c, side)
-        yield _joined("cat", c, side, 32)
+        yield _joined(c, side, 32, 1)
         yield _gated(c, side, 16)
+        yield _scaled(c, side)
     for c, side in ODD:
         size = (c, side, side)
         yield repeated("norm", size, lambda b, x, c=c: b.op("relu", b.norm(x, c)))
         yield repeated("add", size, lambda b, x: b.op("add", b.op("relu", x), x))
-        yield _joined("cat", c, side, 12)
+        yield _joined(c, side, 12, 3)
         yield repeated("shuffle", size, lambda b, x: b.op("channel_shuffle", x, groups=2))
         yield repeated("slice", size, _halves)
     for c, side in ((32, 112), (144, 56), (240, 28)):
@@ -193,12 +201,35 @@ def _shortcuts(channels: int, side: int) -> Piece:
     return b.done(x)
 
 
-def _joined(name: str, channels: int, side: int, grown: int) -> Piece:
+def _narrowed(inputs: int, outputs: int, side: int, kernel: int) -> Piece:
+    """To few maps, side by side."""
+    return aside("narrow", (inputs, side, side), lambda b, x: b.conv(x, inputs, outputs, kernel), 2)
+
+
+def _joined(channels: int, side: int, grown: int, kernel: int) -> Piece:
     """Maps that grow by what is computed of them."""
-    b, x, c = Build(name, channels, side, side), 0, channels
+    b, x, c = Build("cat", channels, side, side), 0, channels
     for _ in range(FEW):
-        x = b.op("cat", x, b.conv(x, c, grown), dim=1)
+        x = b.op("cat", x, b.conv(x, c, grown, kernel), dim=1)
         c += grown
+    return b.done(x)
+
+
+def _means(channels: int, side: int) -> Piece:
+    """Each of several maps to its means."""
+    b = Build("mean", channels, side, side)
+    maps = [b.pool(0, "max")]
+    for _ in range(FEW - 1):
+        maps.append(b.pool(maps[-1], "max"))
+    return b.done(*(b.mean(x) for x in maps))
+
+
+def _scaled(channels: int, side: int) -> Piece:
+    """A map times its means, again and again."""
+    b = Build("scale", channels, side, side)
+    x, means = 0, b.mean(0)
+    for _ in range(FEW):
+        x = b.op("mul", x, means)
     return b.done(x)
 
 

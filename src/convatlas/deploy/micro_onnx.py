@@ -94,6 +94,11 @@ def _silu(w: _Writing, place: int, node: Node, shapes: Sequence[Any]) -> None:
     w.gives[place] = w.node("Mul", [x, w.node("Sigmoid", [x], f"{node.name}.sigmoid")], node.name)
 
 
+def _clip(w: _Writing, place: int, node: Node, shapes: Sequence[Any]) -> None:
+    ends = [w.tensor(f"{node.name}.{end}", np.float32(end)) for end in (0, 6)]
+    w.gives[place] = w.node("Clip", [*w.inputs(node), *ends], node.name)
+
+
 def _norm(w: _Writing, place: int, node: Node, shapes: Sequence[Any]) -> None:
     channels = shapes[0][1]
     scales = [w.tensor(f"{node.name}.{i}", np.full(channels, value, "f4")) for i, value in enumerate((1, 0.01, 0, 1))]
@@ -166,6 +171,7 @@ WRITERS: dict[str, Writer] = {
     "avg_pool2d": _plainly("AveragePool", lambda node: {**_windowed(node), "count_include_pad": 1}),
     "adaptive_avg_pool2d": _plainly("GlobalAveragePool"),
     "relu": _plainly("Relu"),
+    "relu6": _clip,
     "sigmoid": _plainly("Sigmoid"),
     "tanh": _plainly("Tanh"),
     "hardswish": _plainly("HardSwish"),

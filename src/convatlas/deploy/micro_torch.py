@@ -77,6 +77,7 @@ RUN: dict[str, Callable[[Node, list[Tensor]], Run]] = {
     "avg_pool2d": _pool(F.avg_pool2d),
     "adaptive_avg_pool2d": _plainly(lambda x: F.adaptive_avg_pool2d(x, 1)),
     "relu": _plainly(F.relu),
+    "relu6": _plainly(F.relu6),
     "sigmoid": _plainly(torch.sigmoid),
     "tanh": _plainly(torch.tanh),
     "hardswish": _plainly(F.hardswish),
