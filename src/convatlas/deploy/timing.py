@@ -16,8 +16,9 @@ LEAST = 0.005
 """Seconds of one measurement at least: the clock and the interpreter are nothing beside it."""
 SETTLE = 0.03
 """Seconds before each: waiting threads of the one before spin for some milliseconds, and take its cores."""
-WARM = 2
-"""Calls of each before the first round; the last one also says how many calls make a measurement."""
+WARM, ENOUGH = 4, 0.5
+"""Calls of each before the first round, two at least and no more than take so many seconds; the fastest says how many
+calls make a measurement."""
 UNSTEADY = 0.15
 """Quartiles that are farther apart than this part of the median: something else went on."""
 
@@ -128,10 +129,10 @@ def checked_rounds(rounds: int) -> int:
 
 
 def _warmed(call: Callable[[], object]) -> float:
-    """Seconds of the last of some calls: the first makes what is made once."""
-    took = 0.0
-    for _ in range(WARM):
+    """Seconds of the fastest of some calls."""
+    took: list[float] = []
+    while len(took) < 2 or (len(took) < WARM and sum(took) < ENOUGH):
         start = time.perf_counter()
         call()
-        took = time.perf_counter() - start
-    return took
+        took.append(time.perf_counter() - start)
+    return min(took)
