@@ -120,7 +120,9 @@ class Layers:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["layer", "operation", "seconds", "share", "macs", "macs_share", "macs_per_second"])
         for each in self.layers:
-            cells = ["" if value is None else value for value in (each.macs, self.macs_share(each), each.macs_per_second)]
+            cells = [
+                "" if value is None else value for value in (each.macs, self.macs_share(each), each.macs_per_second)
+            ]
             writer.writerow([each.name, each.operation, each.seconds, self.share(each), *cells])
         return text.getvalue()
 
