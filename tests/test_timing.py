@@ -329,8 +329,9 @@ def test_a_slow_layer_has_the_time():
 
     net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), Slow(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     found = layers(net.eval(), "eager", input_size=64, threads=1, rounds=2)
-    conv, slow = (next(layer for layer in found.layers if layer.name.startswith(path)) for path in ("0", "1"))
+    conv, slow = (next(layer for layer in found.layers if layer.name == path) for path in ("0", "1"))
     assert slow.seconds > 2 * conv.seconds
+    assert (conv.macs, slow.macs) == (64 * 64 * 4 * 27, 60 * 4 * 64**3)
 
 
 def test_a_layer_that_runs_twice_has_a_row_for_each():

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convatlas.cost import Report, analyze
+from convatlas.cost import Report, Row, analyze
 from convatlas.cost.tables import operation
 from convatlas.deploy.benchmark import called, expanded, noise, notes_of, plain, weights_of
 from convatlas.deploy.building import Building
@@ -214,18 +214,28 @@ def _rows(calls: Sequence[Call], report: Report | None) -> tuple[tuple[Layer, ..
     """The layers in the network's order, and the names of those that compute and have no time of their own."""
     seen = list(dict.fromkeys(name for _, each in calls for name in each))
     seconds = {name: _middle([each.get(name, 0.0) for _, each in calls]) for name in seen}
-    rows = {row.name: row for row in report.rows} if report is not None else {}
-    ordered = [name for name in rows if name in seconds or rows[name].macs]
-    ordered += [name for name in seen if name not in rows and name not in SPECIAL]
-    made = [
-        Layer(name, operation(rows[name]) if name in rows else "", seconds.get(name, 0.0),
-              rows[name].macs if name in rows else None)
-        for name in ordered
-    ]  # fmt: skip
+    groups: dict[str, list[Row]] = {}
+    for row in report.rows if report is not None else ():
+        name = next((path for path in _paths(row.name) if path in seconds), row.name)
+        if name in seconds or row.macs:
+            groups.setdefault(name, []).append(row)
+    made = []
+    for name, members in groups.items():
+        known = [row.macs for row in members if row.macs is not None]
+        said = operation(members[0]) if len(members) == 1 else ""
+        made.append(Layer(name, said, seconds.get(name, 0.0), sum(known) if known else None))
+    made += [Layer(name, "", seconds[name], None) for name in seen if name not in groups and name not in SPECIAL]
     made += [Layer(name, "", seconds[name], None) for name in (REORDER, OTHER) if name in seconds]
     rest = _middle([whole - sum(each.values()) for whole, each in calls])
     made.append(Layer(BETWEEN, "", max(0.0, rest), None))
-    return tuple(made), [name for name in ordered if name not in seconds]
+    return tuple(made), [name for name in groups if name not in seconds]
+
+
+def _paths(name: str) -> list[str]:
+    """A row's name, and the paths of the modules that it is in, the innermost first: PyTorch may have timed one of
+    them, where the row is an operation without a module of its own."""
+    parts = name.split(".")
+    return [".".join(parts[:count]) for count in range(len(parts), 0, -1)]
 
 
 def _middle(values: Sequence[float]) -> float:

@@ -21,7 +21,8 @@ REORDER, OTHER = "reorder", "other"
 """Between layouts; and what cannot be told."""
 FAR = 4
 """Nodes from a fused activation back to its convolution, at most."""
-SAME = {"concat": "cat", "reducemean": "mean", "globalaveragepool": "adaptive_avg_pool2d", "maxpool": "max_pool2d"}
+SAME = {"concat": "cat", "reducemean": "mean", "globalaveragepool": "adaptive_avg_pool2d", "maxpool": "max_pool2d",
+        "conv": "conv2d", "gemm": "linear", "matmul": "linear", "batchnormalization": "batch_norm"}  # fmt: skip
 """ONNX's names, in small letters, of what has another one in our graphs."""
 
 
@@ -62,8 +63,9 @@ class Origins:
     def _of_node(self, node: Any, renamed: dict[str, str]) -> str:
         if node.op_type in WEIGHTED:
             for given in node.input[1:]:
-                if (path := self._rows.exact(renamed.get(given, given).rpartition(".")[0])) is not None:
-                    return path
+                path = renamed.get(given, given).rpartition(".")[0]
+                if path and (row := self._rows.within(path, node.op_type)) is not None:
+                    return row
         scopes = next((ast.literal_eval(note.value) for note in node.metadata_props if note.key == SCOPES), None)
         if scopes is not None:
             return self._rows.within(scopes[-2] if len(scopes) > 1 else "", node.op_type) or OTHER
@@ -91,9 +93,6 @@ class _Rows:
     def __init__(self, names: Iterable[str]):
         self._names = list(names)
         self._paths = {name.removeprefix("trunk."): name for name in self._names}
-
-    def exact(self, path: str) -> str | None:
-        return self._paths.get(path.removeprefix("trunk."))
 
     def within(self, path: str, operation: str) -> str | None:
         """The row of a module, or of an operation in it ("Concat", "Add_1"): the one of that name, else the first."""
