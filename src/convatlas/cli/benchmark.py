@@ -170,11 +170,13 @@ def print_notes(found: Benchmark | Layers, stderr: bool = False) -> None:
 
 
 def print_benchmark(found: Benchmark) -> None:
+    from rich.markup import escape
+
     rows = []
     for row in found.rows:
         t, r = row.timing, row.ratio
         rows.append({
-            "!network": f"[bold]{row.network}[/]",
+            "!network": f"[bold]{escape(row.network)}[/]",
             "!engine": row.engine,
             ">input": " x ".join(map(str, row.input_size)),
             ">ms": milliseconds(t.median),
@@ -194,12 +196,14 @@ def print_benchmark(found: Benchmark) -> None:
 
 
 def print_layers(found: Layers) -> None:
+    from rich.markup import escape
+
     from convatlas.cost.tables import label
 
     rows = []
     for layer in found.layers:
         rows.append({
-            "!layer": label(layer.name),
+            "!layer": escape(label(layer.name)),
             "operation": layer.operation,
             ">ms": milliseconds(layer.seconds),
             ">of time": percent(found.share(layer)),
@@ -210,7 +214,7 @@ def print_layers(found: Layers) -> None:
     rate = f"{found.macs / found.seconds / 1e9:,.1f}" if found.macs and found.seconds else ""
     total = {"!layer": "sum", ">ms": milliseconds(found.seconds), ">MACs": f"{found.macs:,}", ">GMAC/s": rate}
     size = " x ".join(map(str, found.input_size))
-    head = f"[bold]{found.network}[/]  by {found.engine}, input {size}, batch {found.batch}"
+    head = f"[bold]{escape(found.network)}[/]  by {found.engine}, input {size}, batch {found.batch}"
     operation = () if any(layer.operation for layer in found.layers) else ("operation",)
     columns = [column for column in rows[0] if column not in operation]
     output.print_table([*rows, {}, total], columns, spare=("operation", ">MACs"), title=head)
