@@ -328,6 +328,13 @@ def test_the_layers_cover_what_computes_in_the_networks_order_and_their_shares_s
     assert stages.macs == found.macs
 
 
+def test_a_disturbed_call_is_in_no_layers_time():
+    calls = [(1.0, {"a": 0.5, "b": 0.25})] * 3 + [(9.0, {"a": 8.5, "b": 0.25}), (0.1, {"a": 0.05, "b": 0.05})]
+    found, missing = layering._rows(calls, None)
+    assert [(layer.name, layer.seconds) for layer in found] == [("a", 0.5), ("b", 0.25), (BETWEEN, 0.25)]
+    assert not missing
+
+
 def test_a_slow_layer_has_the_time():
     class Slow(nn.Module):
         def forward(self, x):

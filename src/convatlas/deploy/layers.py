@@ -142,7 +142,7 @@ def layers(
     """Time every layer of one model, by ONNX Runtime's profiler or PyTorch's modules.
 
     The arguments are ``benchmark``'s.  The whole network is timed without the profiler too, by turns: profiling costs.
-    A layer's time is the mean of the middle half of all calls'.  What an engine has fused (an activation, a batch
+    A layer's time is its mean over the middle half of the calls, by how long they took.  What an engine has fused (an activation, a batch
     norm, an addition) is in the time of the layer that it was fused into.
 
     Raises what ``benchmark`` does, and ConvatlasError for an engine whose layers cannot be timed.
@@ -213,7 +213,8 @@ def names(report: Report | None) -> list[str]:
 def _rows(calls: Sequence[Call], report: Report | None) -> tuple[tuple[Layer, ...], list[str]]:
     """The layers in the network's order, and the names of those that compute and have no time of their own."""
     seen = list(dict.fromkeys(name for _, each in calls for name in each))
-    seconds = {name: _middle([each.get(name, 0.0) for _, each in calls]) for name in seen}
+    kept = _middle(calls)
+    seconds = {name: sum(each.get(name, 0.0) for _, each in kept) / len(kept) for name in seen}
     groups: dict[str, list[Row]] = {}
     for row in report.rows if report is not None else ():
         name = next((path for path in _paths(row.name) if path in seconds), row.name)
@@ -226,7 +227,7 @@ def _rows(calls: Sequence[Call], report: Report | None) -> tuple[tuple[Layer, ..
         made.append(Layer(name, said, seconds.get(name, 0.0), sum(known) if known else None))
     made += [Layer(name, "", seconds[name], None) for name in seen if name not in groups and name not in SPECIAL]
     made += [Layer(name, "", seconds[name], None) for name in (REORDER, OTHER) if name in seconds]
-    rest = _middle([whole - sum(each.values()) for whole, each in calls])
+    rest = sum(whole - sum(each.values()) for whole, each in kept) / len(kept)
     made.append(Layer(BETWEEN, "", max(0.0, rest), None))
     return tuple(made), [name for name in groups if name not in seconds]
 
@@ -238,9 +239,8 @@ def _paths(name: str) -> list[str]:
     return [".".join(parts[:count]) for count in range(len(parts), 0, -1)]
 
 
-def _middle(values: Sequence[float]) -> float:
-    """The mean of the middle half: no call that was disturbed is in it."""
-    ordered = sorted(values)
+def _middle(calls: Sequence[Call]) -> Sequence[Call]:
+    """The half of the calls that took neither long nor short: their layers add up, and none was disturbed alone."""
+    ordered = sorted(calls, key=lambda call: call[0])
     cut = len(ordered) // 4
-    kept = ordered[cut : len(ordered) - cut]
-    return sum(kept) / len(kept)
+    return ordered[cut : len(ordered) - cut]
