@@ -90,6 +90,8 @@ def main() -> None:
     import onnxruntime
     import torch
 
+    from convatlas.deploy.timing import interleaved, ratio
+
     warnings.simplefilter("ignore")
     torch.set_num_threads(asked.threads)
     lines = [describe(), f"ONNX Runtime {onnxruntime.__version__}, {asked.threads} threads, OMP_WAIT_POLICY "

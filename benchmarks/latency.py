@@ -30,7 +30,8 @@ NETWORKS: tuple[tuple[str, int | None, int], ...] = (  # name, input size, batch
     ("densenet121", None, 1), ("densenet40_k12_cifar", None, 1), ("squeezenet1_1", None, 1),
     ("mobilenet_v1_x1_0", None, 1), ("mobilenet_v2_x1_0", None, 1), ("mobilenet_v3_large_x1_0", None, 1),
     ("xception", None, 1), ("shufflenet_v1_x1_0_g3", None, 1), ("shufflenet_v2_x1_0", None, 1), ("mnasnet_a1", None, 1),
-    ("mnasnet_b1", None, 1), ("efficientnet_b0", None, 1), ("efficientnet_b2", None, 1), ("efficientnet_lite0", None, 1),
+    ("mnasnet_b1", None, 1),
+    ("efficientnet_b0", None, 1), ("efficientnet_b2", None, 1), ("efficientnet_lite0", None, 1),
     ("resnet18", 320, 1), ("mobilenet_v2_x1_0", 128, 1), ("efficientnet_b0", 320, 1), ("resnet18", None, 8),
     ("mobilenet_v2_x1_0", None, 8),
 )  # fmt: skip
