@@ -26,7 +26,7 @@ def compare(
     y: str = "top1",
     size: str | None = None,
     also: str | None = None,
-    accuracy: str = "paper",
+    accuracy: str | None = None,
     max_latency: str | None = None,
     measured: Flag = False,
     max_size: str | None = None,
@@ -70,7 +70,8 @@ def compare(
     also
         Further columns, with commas between them.
     accuracy
-        Whose accuracies: paper, torchvision, torchvision_v2, timm; any mixes them, and every row says which.
+        Whose accuracies: paper (the default), torchvision, torchvision_v2 or timm; single (crops, whosesoever) and any
+        mix them, and every row says which.
     max_latency
         The best network on y within limits: at most so much time for one picture on this machine, 20ms, as predicted.
     measured
@@ -119,12 +120,13 @@ def compare(
     elif limits:
         if x or also or size:
             raise ConvatlasError("limits choose the best on --y: no --x, --size or --also with them")
-        deliver(library.best(limits, patterns or "*", by=y, accuracy=accuracy), out, json)
+        deliver(library.best(limits, patterns or "*", by=y, accuracy=accuracy or "paper"), out, json)
     else:
         blobs = None if size == "none" else size or "params"
         columns = output.several(also) if also else []
-        deliver(library.compare(patterns or "*", x=x or "macs", y=y, size=blobs, also=columns, accuracy=accuracy), out,
-                json)  # fmt: skip
+        found = library.compare(patterns or "*", x=x or "macs", y=y, size=blobs, also=columns,
+                                accuracy=accuracy or "paper")  # fmt: skip
+        deliver(found, out, json)
 
 
 def deliver(found: Comparison | Choice | Exhibit, out: Path | None, json: bool) -> None:

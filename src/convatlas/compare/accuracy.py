@@ -1,6 +1,6 @@
 """Published accuracies on ImageNet's validation pictures, each with its source and its protocol.
 
-A column of them comes from one source, unless ``any`` is asked for; an ensemble's figure is no network's.
+A column of them comes from one source, unless a mixed one is asked for; an ensemble's figure is no network's.
 """
 
 from __future__ import annotations
@@ -17,9 +17,16 @@ SOURCES = {
     "torchvision": "by torchvision's first weights",
     "torchvision_v2": "by torchvision's second weights, another training",
     "timm": "by timm",
-    "any": "by its paper, or else torchvision, timm or others",
+    "single": "of a single crop, by its paper, torchvision, others or timm",
+    "any": "by its paper, or else torchvision, others or timm",
 }
 """Whose figures a column may hold, and how that is said."""
+
+MIXED = ("single", "any")
+"""Those that mix sources in one column: every row then says which."""
+
+WHOSE = ("paper", "torchvision", "others", "timm", "torchvision_v2")
+"""Whose figure a mixed column takes first: old networks trained in later ways come last."""
 
 SINGLE, UNSAID, DENSE, TEN, MULTI, ENSEMBLE = "single crop", "not said", "dense", "10-crop", "multi-crop", "ensemble"
 PROTOCOLS = (SINGLE, UNSAID, DENSE, TEN, MULTI)
@@ -74,8 +81,9 @@ def accuracy(name: str, top: int, source: str = "paper") -> Accuracy | None:
     if source not in SOURCES:
         raise UnknownName("source of accuracies", source, SOURCES)
     own = facts.index().get(name, {}).get("input_size")
-    kinds = [*[*SOURCES][:-1], "others"] if source == "any" else [source]
-    known = [a for a in published(name, top) if a.kind in kinds and a.protocol != ENSEMBLE]
+    kinds = [*WHOSE] if source in MIXED else [source]
+    fitting = (SINGLE,) if source == "single" else PROTOCOLS
+    known = [a for a in published(name, top) if a.kind in kinds and a.protocol in fitting]
 
     def worth(a: Accuracy) -> tuple[int, bool, int, bool]:
         return kinds.index(a.kind), a.unverified, PROTOCOLS.index(a.protocol), a.input not in (None, own)
@@ -98,7 +106,7 @@ def _kind(source: str, origin: str) -> str:
     library = source.split()[0]
     if library == "torchvision":
         return "torchvision_v2" if source.endswith("_V2") else "torchvision"
-    return library if library in SOURCES else "others"
+    return library if library == "timm" else "others"
 
 
 def _protocol(note: str) -> str:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from convatlas.compare.axes import HIGHER, Axis, axis
 from convatlas.compare.comparison import TOLD, ranked
 from convatlas.compare.rows import LeftOut, Row, gather, names_of
 from convatlas.compare.tables import Column, Table, words
 from convatlas.errors import ConvatlasError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 RUNNERS = 5
 
@@ -33,8 +37,8 @@ class Limit:
 
     @property
     def word(self) -> str:
-        """What is wrong with a network that does not keep to it: "params 66.3 M" is said by the column."""
-        return f"{self.axis.title.split(' (')[0]} too {'low' if self.axis.better == HIGHER else 'high'}"
+        """The axis' short name: "params"."""
+        return self.axis.title.split(" (")[0]
 
     @property
     def said(self) -> str:
@@ -76,7 +80,7 @@ class Choice:
 
         def line(row: Row, place: str, over: tuple[Limit, ...] = ()) -> dict[str, Any]:
             known = row.accuracies.get(self.by.name)
-            why = f"{' and '.join(limit.word for limit in over)}" if over else ""
+            why = ", ".join(limit.word for limit in over)
             return {"place": place, "network": row.name, **{a.name: row.values.get(a.name) for a in axes},
                     "where": known.described if known else "", "exceeds": why}  # fmt: skip
 
@@ -104,6 +108,17 @@ class Choice:
             f"{limit.axis.form(limit.value)}" for limit in self.limits
         ]  # fmt: skip
         return [f"{'; '.join(counts)}.", TOLD, *(left.said() for left in self.left_out)]
+
+    def to_csv(self) -> str:
+        """Every network with the figures, and what it exceeds."""
+        return self.table.to_csv()
+
+    def plot(self, path: str | Path | None = None) -> Figure:
+        """The networks along the first limit, what it shuts out shaded: a matplotlib figure, saved to ``path`` where
+        one is given (.svg, .png, .pdf)."""
+        from convatlas.compare.drawing.scatter import limited
+
+        return limited(self, path)
 
     def to_json(self) -> dict[str, Any]:
         """{"by", "limits", "winner", "fitting": […], "fallen": [… with "exceeds"], "left_out"}"""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
 from convatlas.cost.plots import INK
@@ -22,7 +23,10 @@ LEADER = 8
 
 
 class Label(NamedTuple):
-    """What is to be said of the point (x, y), whose blob has a radius in points; must: rather crowded than not."""
+    """What is to be said of the point (x, y), whose blob has a radius in points.
+
+    must: rather crowded than not.  others: further points that it may stand beside just as well.
+    """
 
     text: str
     x: float
@@ -31,6 +35,7 @@ class Label(NamedTuple):
     colour: str = INK
     bold: bool = False
     must: bool = False
+    others: tuple[tuple[float, float], ...] = ()
 
 
 class Box(NamedTuple):
@@ -60,6 +65,7 @@ def place(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     figure = panel.get_figure(root=True)
+    assert figure is not None
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     renderer = canvas.get_renderer()
@@ -68,6 +74,12 @@ def place(
     inside = Box(frame.x0, frame.y0, frame.x1, frame.y1)
     points = [(*panel.transData.transform((one[0], one[1])), one[2] * dot)
               for one in [(label.x, label.y, label.radius) for label in labels] + list(taken)]  # fmt: skip
+
+    def at(point: tuple[float, float]) -> tuple[float, float]:
+        """A point of the panel in pixels."""
+        right, up = panel.transData.transform(point)
+        return float(right), float(up)
+
     blobs = [Box(x - r, y - r, x + r, y + r) for x, y, r in points]
     written: list[Text] = []
     used: list[Box] = []
@@ -77,23 +89,24 @@ def place(
                               annotation_clip=False, zorder=5)  # fmt: skip
         extent = text.get_window_extent(renderer)
         wide, high = extent.width, extent.height
+        anchors = [(x, y), *map(at, label.others)]
         found, worst = None, math.inf
         for distance in DISTANCES if far else DISTANCES[:2]:
-            for angle in ANGLES:
-                box = _beside(x, y, wide, high, radius + distance * dot, angle)
+            for (at_x, at_y), angle in product(anchors, ANGLES):
+                box = _beside(at_x, at_y, wide, high, radius + distance * dot, angle)
                 crowd = sum(box.overlap(other) for other in used) + 0.7 * sum(box.overlap(blob) for blob in blobs)
                 crowd += wide * high - box.overlap(inside)
                 if crowd < worst - 0.5:
-                    found, worst = (box, distance), crowd
+                    found, worst = (box, distance, (at_x, at_y)), crowd
             if worst < 0.02 * wide * high:
                 break
         if found is None or (worst > 0.04 * wide * high and not label.must):
             text.remove()
             continue
-        box, distance = found
+        box, distance, anchor = found
         text.set_position(((box.left - x) / dot, (box.bottom - y) / dot))
         if distance >= LEADER:
-            _lead(panel, label, box, dot)
+            _lead(panel, label, anchor, box, dot)
         used.append(Box(box.left - 2 * dot, box.bottom, box.right + 2 * dot, box.top))
         written.append(text)
     return written
@@ -107,11 +120,12 @@ def _beside(x: float, y: float, wide: float, high: float, away: float, angle: fl
     return Box(middle_x - wide / 2, middle_y - high / 2, middle_x + wide / 2, middle_y + high / 2)
 
 
-def _lead(panel: Axes, label: Label, box: Box, dot: float) -> None:
-    """A thin line from the point to the nearest place of its label."""
-    x, y = panel.transData.transform((label.x, label.y))
+def _lead(panel: Axes, label: Label, anchor: tuple[float, float], box: Box, dot: float) -> None:
+    """A thin line from a point, in pixels, to the nearest place of its label."""
+    x, y = anchor
     near = (min(max(x, box.left), box.right), min(max(y, box.bottom), box.top))
-    panel.annotate("", (label.x, label.y), xytext=((near[0] - x) / dot, (near[1] - y) / dot),
+    right, up = panel.transData.inverted().transform(anchor)
+    panel.annotate("", (float(right), float(up)), xytext=((near[0] - x) / dot, (near[1] - y) / dot),
                    textcoords="offset points", annotation_clip=False, zorder=1,
                    arrowprops={"arrowstyle": "-", "color": label.colour, "linewidth": 0.5, "alpha": 0.6,
                                "shrinkA": 0, "shrinkB": label.radius})  # fmt: skip

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convatlas.compare.axes import Axis
+from convatlas.compare.axes import HIGHER, Axis
 from convatlas.compare.drawing.labels import Label, place
 from convatlas.compare.drawing.style import (
     COLOURS,
@@ -16,6 +17,7 @@ from convatlas.compare.drawing.style import (
     MARKERS,
     bare,
     colour_of,
+    darker,
     marker_of,
     named,
     noted,
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from convatlas.compare.comparison import Comparison
+    from convatlas.compare.limits import Choice
     from convatlas.compare.rows import Row
 
 SMALL, LARGE = 16.0, 900.0
@@ -50,20 +53,55 @@ def scatter(found: Comparison, path: str | Path | None = None) -> Figure:
     return save(made, path)
 
 
-def drawn(panel: Axes, rows: Sequence[Row], x: Axis, y: Axis, size: Axis | None, *, label: bool = True) -> None:
-    """Blobs, front and labels in a panel."""
+def limited(found: Choice, path: str | Path | None = None) -> Figure:
+    """The best within limits: what they shut out is shaded, the winner stands out."""
+    x = found.limits[0].axis
+    front = {row.name for row in found.fitting[:1]}
+    rows = [replace(row, front=row.name in front) for row in (*found.fitting, *(row for row, _ in found.fallen))]
+    made = sheet(10.5, 7.2)
+    named(made, found.title)
+    shut = [row.name for row, over in found.fallen if all(limit.axis.name != x.name for limit in over)]
+    noted(
+        made, [*found.notes, *([f"Shut out by another limit than the one shown: {', '.join(shut)}."] if shut else [])]
+    )
+    panel = made.subplots()
+    fits = {row.name for row in found.fitting}
+    drawn(panel, rows, x, found.by, None, faint={row.name for row in rows} - fits)
+    low, high = panel.get_xlim()
+    edge = found.limits[0].value
+    ends = (low, edge) if x.better == HIGHER else (edge, high)
+    panel.axvspan(max(low, ends[0]), min(high, ends[1]), color="#f1f1f2", zorder=0, linewidth=0)
+    panel.set_xlim(low, high)
+    legend(panel, rows, None)
+    return save(made, path)
+
+
+def drawn(
+    panel: Axes,
+    rows: Sequence[Row],
+    x: Axis,
+    y: Axis,
+    size: Axis | None,
+    *,
+    label: bool = True,
+    most: int = CROWD,
+    faint: Collection[str] = (),
+) -> None:
+    """Blobs, front and labels in a panel; most: so many networks may all be named; faint: those in the background."""
     area = areas(rows, size)
     for row in sorted(rows, key=lambda row: -area[row.name]):
         panel.scatter(row.values[x.name], row.values[y.name], s=area[row.name], color=colour_of(row.family),
-                      marker=marker_of(row.family), alpha=0.62, linewidth=0.8,
+                      marker=marker_of(row.family), alpha=0.2 if row.name in faint else 0.62, linewidth=0.8,
                       edgecolor=INK if row.front else "white", zorder=3)  # fmt: skip
     front = sorted((row.values[x.name], row.values[y.name]) for row in rows if row.front)
     panel.plot([p[0] for p in front], [p[1] for p in front], color=INK, linewidth=0.9, alpha=0.45, zorder=2)
     scaled(panel, x, y)
     bare(panel)
     if label:
-        crowded = len(rows) > CROWD
-        first = sorted(rows, key=lambda row: (not row.front, area[row.name] if crowded else -row.values[y.name]))
+        crowded = len(rows) > most
+        first = sorted(
+            rows, key=lambda row: (not row.front, row.name in faint, area[row.name] if crowded else -row.values[y.name])
+        )
         place(panel, [
             Label(row.name, row.values[x.name], row.values[y.name], radius(area[row.name]),
                   darker(colour_of(row.family)), row.front, not crowded)
@@ -127,14 +165,6 @@ def areas(rows: Sequence[Row], size: Axis | None) -> dict[str, float]:
 def radius(area: float) -> float:
     """Of a blob, in points."""
     return math.sqrt(area / math.pi)
-
-
-def darker(colour: str) -> str:
-    """The same, dark enough to be read on white."""
-    parts = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
-    light = (0.299 * parts[0] + 0.587 * parts[1] + 0.114 * parts[2]) / 255
-    by = min(1.0, 0.42 / light)
-    return "#" + "".join(f"{int(part * by):02x}" for part in parts)
 
 
 def legend(panel: Axes, rows: Sequence[Row], size: Axis | None) -> None:

@@ -48,6 +48,26 @@ def marker_of(family: str) -> str:
     return MARKERS[GROUP_OF.get(family, "the first")]
 
 
+def darker(colour: str) -> str:
+    """The same, dark enough to be read on white."""
+    parts = _parts(colour)
+    light = (0.299 * parts[0] + 0.587 * parts[1] + 0.114 * parts[2]) / 255
+    return _colour(part * min(1.0, 0.42 / light) for part in parts)
+
+
+def lighter(colour: str, by: float) -> str:
+    """The same, so much of the way to white."""
+    return _colour(part + (255 - part) * by for part in _parts(colour))
+
+
+def _parts(colour: str) -> list[int]:
+    return [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+
+
+def _colour(parts: Iterable[float]) -> str:
+    return "#" + "".join(f"{int(part):02x}" for part in parts)
+
+
 def sheet(width: float, height: float) -> Figure:
     """An empty figure, in inches, that takes no state from elsewhere."""
     from matplotlib.figure import Figure
