@@ -114,5 +114,5 @@ def axis(asked: str, source: str = "paper") -> Axis:
     if source not in SOURCES:
         raise UnknownName("source of accuracies", source, SOURCES)
     by = {"any": "mixed sources", "single": "single crop"}.get(source, source)
-    return Axis(key, f"{found.title} ({by})", f"{found.label}, {SOURCES[source]}", f"{found.means}, {SOURCES[source]}",
+    return Axis(key, f"{found.title} ({by})", f"{found.label} {SOURCES[source]}", f"{found.means} {SOURCES[source]}",
                 found.better, found.form, found.scale, source)  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 
 from convatlas.claims.model import facts_of
 from convatlas.compare import timings
+from convatlas.compare.accuracy import SOURCES
 from convatlas.compare.axes import Axis, axis
 from convatlas.compare.figures import DENSE, KINDS, kind
 from convatlas.compare.fit import PowerLaw, offsets, power_law
@@ -142,7 +143,7 @@ def notes(found: Canziani) -> list[str]:
     """What must be said of accuracies and counts."""
     return [
         "His accuracies are of a single central crop; those of GoogLeNet, ResNet-152 and Inception-v4 are read off "
-        f"his Figure 1. Ours: top-1 {found.accuracy.label.partition(', ')[2]}.",
+        f"his Figure 1. Ours: top-1 {SOURCES[found.accuracy.source]}.",
         "His operations are 2 x multiply-adds. Of his fourteen the atlas has no BN-AlexNet, BN-NIN and ENet.",
         *found.left_out,
     ]  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from convatlas.compare.accuracy import SOURCES
 from convatlas.compare.axes import axis
 from convatlas.compare.rows import Row, gather
 from convatlas.compare.tables import Column, Table, words
@@ -63,8 +64,7 @@ def table(accuracy: str = "paper") -> Table:
                words("family", "family", told=False))  # fmt: skip
     dense = [row["network"] for row in rows if "dense" in row["tested"]]
     notes = [
-        f"Top-1 {top1.label.partition(', ')[2]}: one network, never an ensemble. Multiply-adds are exact, at the "
-        "input size tested."
+        f"Top-1 {SOURCES[accuracy]}: one network, never an ensemble. Multiply-adds are exact, at the input size tested."
     ]
     if dense:
         notes.append(f"Tested densely, which flatters beside a single crop: {', '.join(dense)}.")

@@ -99,7 +99,7 @@ class Choice:
 
     @property
     def title(self) -> str:
-        return f"The best {self.by.label} with {' and '.join(limit.said for limit in self.limits)}"
+        return f"The best {self.by.label}, with {' and '.join(limit.said for limit in self.limits)}"
 
     @property
     def notes(self) -> list[str]:

@@ -77,7 +77,7 @@ def _plain(value: Cell) -> Cell:
     return "" if value is None else "yes" if value is True else "no" if value is False else value
 
 
-TEXTS = {
+TEXTS: dict[str, Callable[[Table], str]] = {
     ".csv": Table.to_csv,
     ".md": Table.to_markdown,
     ".json": lambda table: json.dumps(table.to_json(), indent=2, ensure_ascii=False) + "\n",

@@ -44,13 +44,14 @@ def _panel(panel: Axes, found: dict[str, list[Row]], x: Axis, y: Axis) -> None:
         points = [(row.values[x.name], row.values[y.name]) for row in rows]
         colour = colour_of(rows[0].family)
         wide, area = (2.2, 40) if name == HERO else (1.1, 22)
-        panel.plot(*zip(*points), color=colour, linewidth=wide, alpha=1 if name == HERO else 0.75, zorder=3)
-        panel.scatter(*([point[n] for point in points] for n in (0, 1)), s=area, color=colour, zorder=4,
+        across, up = zip(*points)
+        panel.plot(across, up, color=colour, linewidth=wide, alpha=1 if name == HERO else 0.75, zorder=3)
+        panel.scatter(across, up, s=area, color=colour, zorder=4,
                       marker=marker_of(rows[0].family), edgecolor="white", linewidth=0.6)  # fmt: skip
     scaled(panel, x, y)
     # Half the error is always as far: between 80 and 90 % as between 60 and 80 %.
     panel.set_yscale("function", functions=(_far, _right))
-    panel.set_yticks(TICKS)
+    panel.set_yticks(TICKS, [f"{tick} %" for tick in TICKS])
     best = max(row.values[y.name] for rows in found.values() for row in rows)
     least = min(row.values[y.name] for rows in found.values() for row in rows)
     panel.set_ylim(100 - (100 - least) * 1.05, 100 - (100 - best) * 0.93)

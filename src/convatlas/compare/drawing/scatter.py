@@ -18,6 +18,7 @@ from convatlas.compare.drawing.style import (
     bare,
     colour_of,
     darker,
+    lighter,
     marker_of,
     named,
     noted,
@@ -104,9 +105,14 @@ def drawn(
         )
         place(panel, [
             Label(row.name, row.values[x.name], row.values[y.name], radius(area[row.name]),
-                  darker(colour_of(row.family)), row.front, not crowded)
+                  _ink(row, faint), row.front, not crowded)
             for row in first
         ], size=7.0 if crowded else 8.0, taken=along(panel, front), far=not crowded)  # fmt: skip
+
+
+def _ink(row: Row, faint: Collection[str]) -> str:
+    colour = darker(colour_of(row.family))
+    return lighter(colour, 0.45) if row.name in faint else colour
 
 
 def along(panel: Axes, line: Sequence[tuple[float, float]]) -> list[tuple[float, float, float]]:

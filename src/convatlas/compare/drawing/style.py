@@ -30,8 +30,8 @@ GROUPS = {
 """Families that share a colour and a marker."""
 
 COLOURS = {
-    "the first": "#54575f", "VGG": "#9a7b4f", "Inception": "#d9a521", "residual": "#2d6cb4", "gated": "#74b3e0",
-    "DenseNet": "#7b4fa3", "small": "#c76f9e", "mobile": "#3a9f7b", "EfficientNet": "#b8431f",
+    "the first": "#2b2d33", "VGG": "#cbb893", "Inception": "#d9a521", "residual": "#3b7cc4", "gated": "#74b3e0",
+    "DenseNet": "#4b2a78", "small": "#c76f9e", "mobile": "#16705a", "EfficientNet": "#b8431f",
 }  # fmt: skip
 MARKERS = {
     "the first": "o", "VGG": "s", "Inception": "D", "residual": "o", "gated": "^", "DenseNet": "v", "small": "P",

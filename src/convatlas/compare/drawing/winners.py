@@ -41,11 +41,11 @@ def draw(table: Table) -> Figure:
         many = bool(row["ensemble"])
         colour = COLOURS[COLOUR[str(row["name"])]] if many else SHALLOW
         for n in range(3 if many else 1):  # the look of several sheets laid on each other
-            panel.bar(
-                year + SHIFT * n, error, width=WIDTH, color=lighter(colour, 0.45 * n), linewidth=0, zorder=3 - n * 0.1
-            )
-        panel.annotate(f"{error:g} %", (year, error), xytext=(0, -5), textcoords="offset points", ha="center", va="top",
-                       fontsize=11.5, color=INK if colour in LIGHT else "white", weight="bold", zorder=5)  # fmt: skip
+            shade = lighter(colour, 0.45 * n)
+            panel.bar(year + SHIFT * n, error, width=WIDTH, color=shade, linewidth=0, zorder=3 - n * 0.1)
+        ink = INK if colour in LIGHT else "white"
+        panel.annotate(f"{error:.3g} %", (year, error), xytext=(0, -5), textcoords="offset points", ha="center",
+                       va="top", fontsize=11.5, color=ink, weight="bold", zorder=5)  # fmt: skip
         if (single := row["single"]) is not None:
             value, half = _number(single), WIDTH / 2
             panel.plot([year, year], [error, value], color=INK, linewidth=0.6, alpha=0.6, zorder=3)
