@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +70,13 @@ def test_sources_never_mix_and_no_ensemble_enters(source: str, top: int) -> None
             assert known.source.endswith("_V2") == (source == "torchvision_v2")
         elif source == "single":
             assert known.protocol == SINGLE
+
+
+def test_several_networks_that_voted_are_an_ensemble() -> None:
+    every = [a for name in facts.index() for top in (1, 5) for a in published(name, top)]
+    many = [a for a in every if re.search(r"\b([2-9]|1\d) nets|ensemble", a.note)]
+    assert {a.source for a in many} == {"arXiv 1311.2901 Table 2"}  # the others' are of the test pictures
+    assert all((a.protocol == ENSEMBLE) == (a in many) for a in every)
 
 
 @pytest.mark.parametrize(

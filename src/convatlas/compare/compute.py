@@ -10,7 +10,7 @@ from typing import Any
 from convatlas import facts, registry
 from convatlas.claims.model import facts_of
 from convatlas.claims.networks import entry
-from convatlas.claims.training import EFFICIENCY, PASSES, PICTURES, training_factor, training_macs
+from convatlas.claims.training import EFFICIENCY, PASSES, PICTURES, moore, training_factor, training_macs
 from convatlas.compare.dates import date_of
 from convatlas.compare.tables import Column, Table, words
 from convatlas.numbers import short
@@ -71,11 +71,11 @@ def notes() -> tuple[str, ...]:
     full = training_factor("efficientnet_b0")
     fewer = full * 62 / 90
     return (
-        f"Training: {PASSES} x epochs x multiply-adds x {float(PICTURES):.3g} pictures; a multiply-add is one "
-        "operation, so true floating-point operations are twice as many; the factors do not change.",
+        f"Training: {PASSES} x epochs x multiply-adds x {float(PICTURES) / 1e6:g} million pictures. A multiply-add is one "
+        "operation: true floating-point operations are twice as many, the factors do not change.",
         "EfficientNet-B0's 4 epochs are its authors' own, with a learning rate that falls smoothly, which is worth "
         f"2 to 4 times; counting 62 epochs for AlexNet instead of 90 leaves {fewer:.1f} of {full:.1f}.",
-        f"The line: half the compute every {DOUBLING} months from AlexNet on. ● the least compute of its time, by the "
-        "paper.",
+        f"The line: half the compute every {DOUBLING} months from AlexNet on; hardware that doubles every two years "
+        f"gives {moore(7):.0f}x in the same seven. ● the least compute of its time, by the paper.",
         "Source of the epochs and of what is printed: arXiv 2005.04305, Table 3.",
     )  # fmt: skip

@@ -12,8 +12,9 @@ from convatlas.cost.plots import INK, QUIET_INK
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLOUR = {"AlexNet": "the first", "Clarifai": "the first", "GoogLeNet": "Inception", "ResNet": "residual",
-          "Trimps-Soushen": "Inception", "SENet": "gated"}  # fmt: skip
+EARLY = lighter(COLOURS["the first"], 0.3)
+COLOUR = {"AlexNet": EARLY, "Clarifai": EARLY, "GoogLeNet": COLOURS["Inception"], "ResNet": COLOURS["residual"],
+          "Trimps-Soushen": COLOURS["Inception"], "SENet": COLOURS["gated"]}  # fmt: skip
 SHALLOW = "#c9cbd0"
 LIGHT = (SHALLOW, COLOURS["Inception"], COLOURS["gated"])
 """Colours on which white could not be read."""
@@ -39,7 +40,7 @@ def draw(table: Table) -> Figure:
     for row in table.rows:
         year, error = _number(row["year"]), _number(row["error"])
         many = bool(row["ensemble"])
-        colour = COLOURS[COLOUR[str(row["name"])]] if many else SHALLOW
+        colour = COLOUR[str(row["name"])] if many else SHALLOW
         for n in range(3 if many else 1):  # the look of several sheets laid on each other
             shade = lighter(colour, 0.45 * n)
             panel.bar(year + SHIFT * n, error, width=WIDTH, color=shade, linewidth=0, zorder=3 - n * 0.1)
