@@ -24,6 +24,8 @@ _PUBLIC = {
     "capture": "convatlas.graph.capture",
     "card": "convatlas.registry",
     "create": "convatlas.registry",
+    "engine": "convatlas.deploy.engine",
+    "export": "convatlas.deploy.export",
     "find": "convatlas.registry",
     "largest_batch": "convatlas.cost",
     "names": "convatlas.registry",

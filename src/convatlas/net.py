@@ -27,6 +27,8 @@ class ConvNet(nn.Module):
     """
 
     name: str = ""
+    options: Mapping[str, Any] = {}
+    """What ``create`` was asked beside the name: with it, the network can be built again."""
     weights: Any = None
     """What travels with the weights that were loaded (``convatlas.weights.Weights``); None before."""
 

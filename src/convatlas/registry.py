@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convatlas import facts
+from convatlas import carried, facts
 from convatlas.errors import ConvatlasError, UnknownName, UnknownOption
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def create(
 
     with skip_init():
         net = entry.build(**{**entry.row, **given})
-    net.name = entry.name
+    net.name, net.options = entry.name, given
     if initialise:
         net.reset_parameters()
     return net
@@ -114,11 +114,27 @@ def record_of_run(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
         raise ConvatlasError(f"{path} is not what a run writes: {error}") from error
 
 
-def of_run(folder: str | os.PathLike[str]) -> ConvNet:
-    """The network that a run trained, its parameters unset."""
-    record = record_of_run(folder)
+def record_of(model: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """What a run's folder or an exported file (.onnx, .safetensors) says of itself; None for any other model."""
+    return record_of_run(model) or carried.read(model)
+
+
+def data_of(model: str | os.PathLike[str]) -> str | None:
+    """On which data a run was trained, or the run of an exported file; None of any other model."""
+    told = record_of(model) or {}
+    told = told.get("run") or told
+    return told["setup"]["data"] if "setup" in told else None
+
+
+def of_record(model: str | os.PathLike[str]) -> ConvNet:
+    """The network of a run's folder or an exported file, its parameters unset."""
+    record = record_of(model)
     if record is None:
-        raise ConvatlasError(f"no run in {os.fspath(folder)}: it has no {RUN}")
+        raise ConvatlasError(
+            f"{os.fspath(model)} is neither a run's folder (it has no {RUN}) nor a file that was exported"
+        )
+    if ":" in record["network"]:
+        raise ConvatlasError(f"{os.fspath(model)} holds {record['network']}, which is no network of the atlas")
     return create(record["network"], **record["options"], initialise=False)
 
 

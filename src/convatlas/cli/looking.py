@@ -18,7 +18,6 @@ from convatlas.cli.picturing import (
     Weights,
     keeping,
     named,
-    network_of,
     numbers,
     pictures_of,
     save,
@@ -26,6 +25,8 @@ from convatlas.cli.picturing import (
     told,
     watching,
 )
+from convatlas.errors import ConvatlasError
+from convatlas.weights.named import network_of
 
 
 def filters(
@@ -153,7 +154,8 @@ def unit(
     number: Annotated[output.Whole, Parameter(help="The channel.")],
     /,
     *,
-    data: Annotated[str, Parameter(help="folder:PATH, or a data set: mnist, cifar10, digits …; its test pictures.")],
+    data: Annotated[str | None, Parameter(help="folder:PATH, or a data set: mnist, cifar10, digits …; its test "
+                                               "pictures. Of a run by default what it was trained on.")] = None,
     most: Annotated[output.Whole, Parameter(help="How many of the highest and of the lowest are shown.")] = 9,
     size: Annotated[output.Whole | None, Parameter(help="Side of the made pictures in pixels.")] = None,
     steps: Annotated[output.Whole, Parameter(help="Steps of the optimiser.")] = 256,
@@ -169,11 +171,17 @@ def unit(
 
     Example: `convatlas visualize unit efficientnet_lite0 stage4 17 --data folder:photos`
     """
+    from convatlas.registry import data_of
     from convatlas.visualize.unit_page import is_page, write_unit
     from convatlas.visualize.units import unit as about
 
     out = out or named(network, layer, str(number)).with_suffix(".html")
     is_page(out)  # a name that is neither a page's nor a picture's is refused before any work is done
+    data = data or data_of(network) or data_of(weights)
+    if data is None:
+        raise ConvatlasError(
+            f"in which pictures? convatlas visualize unit {network} {layer} {number} --data folder:PATH"
+        )
     pictures, net = pictures_of(data), network_of(network, weights)
     drawn = out.with_name(f"{out.stem}-drawn.png")  # where there is no page, the last good picture
     with watching("", None) as watch, keeping(drawn):

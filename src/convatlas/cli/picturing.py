@@ -57,42 +57,6 @@ class Drawing:
     json: Annotated[bool, Parameter(negative=(), help="Print what was made as JSON.")] = False
 
 
-def network_of(model: str, weights: str, seed: int = 0) -> nn.Module:
-    """MODEL with its weights; what is random about them comes from the seed.
-
-    Raises what ``pretrained`` does; of a network that is not ours, weights are a file.
-    """
-    import torch
-
-    import convatlas
-    from convatlas.graph.source import module_of
-    from convatlas.registry import of_run, record_of_run
-    from convatlas.weights import read
-
-    ours = ":" not in model or record_of_run(model) is not None
-    if ours and weights != "none":
-        return convatlas.pretrained(model, weights)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        if ours:
-            net = of_run(model) if record_of_run(model) is not None else convatlas.create(model)
-            net.reset_parameters()
-            return net
-        other = module_of(model)
-        if weights not in ("default", "none"):
-            try:
-                other.load_state_dict(read(weights))
-            except RuntimeError as error:
-                raise ConvatlasError(f"{weights} does not fit {model}: {error}") from None
-        elif not model.partition(":")[0].endswith(".py"):
-            if weights == "default":
-                raise ConvatlasError(f"{model} comes without weights: --weights FILE, or none for random ones")
-            for module in other.modules():
-                if hasattr(module, "reset_parameters"):
-                    module.reset_parameters()  # type: ignore[operator]
-        return other
-
-
 def pictures_of(data: str) -> str | Split:
     """folder:PATH as it is, of a data set its test pictures; both go to ``convatlas.visualize.examples``."""
     from convatlas import data as sets

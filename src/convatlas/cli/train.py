@@ -159,11 +159,12 @@ def evaluate(
     network: str,
     /,
     *,
-    data: str,
+    data: str | None = None,
     weights: str = "default",
     split: str | None = None,
     size: output.Whole | None = None,
     batch: output.Whole = 100,
+    engine: str = "auto",
     device: str = "auto",
     readers: output.Whole = 2,
     bad_images: str = "stop",
@@ -173,7 +174,9 @@ def evaluate(
 
     Examples:
 
-    `convatlas evaluate runs/flowers --data folder:flowers/val`
+    `convatlas evaluate runs/flowers`
+
+    `convatlas evaluate flowers.onnx --data folder:others`
 
     `convatlas evaluate resnet20_cifar --weights resnet20.th --data folder:cifar10/test`
 
@@ -182,9 +185,9 @@ def evaluate(
     Parameters
     ----------
     network
-        A name from `convatlas list`, or the folder of a run.
+        A name from `convatlas list`, the folder of a run, or an exported file.
     data
-        As for `convatlas train`.
+        As for `convatlas train`; of a run, and of a file exported from one, by default what it was trained on.
     weights
         Published ones (default, or an id from `convatlas card`), a file, or the folder of a run.
     split
@@ -193,6 +196,8 @@ def evaluate(
         Side of the pictures in pixels; by default that of the weights.
     batch
         Pictures at once.
+    engine
+        How the network is run: auto, eager, onnxruntime or compile.
     device
         auto or cpu.
     readers
@@ -202,11 +207,15 @@ def evaluate(
     json
         Print the result as JSON.
     """
+    from convatlas.registry import data_of
     from convatlas.train import Running
     from convatlas.train import evaluate as test
 
-    found = test(network, data, weights=weights, split=split, size=size, batch=batch, bad_images=bad_images,
-                 running=Running(device, readers))  # fmt: skip
+    data = data or data_of(network) or data_of(weights)
+    if data is None:
+        raise ConvatlasError(f"on which pictures? convatlas evaluate {network} --data folder:PATH")
+    found = test(network, data, kind=engine, weights=weights, split=split, size=size, batch=batch,
+                 bad_images=bad_images, running=Running(device, readers))  # fmt: skip
     if json:
         output.print_json(found)
         return

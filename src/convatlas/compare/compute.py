@@ -71,8 +71,8 @@ def notes() -> tuple[str, ...]:
     full = training_factor("efficientnet_b0")
     fewer = full * 62 / 90
     return (
-        f"Training: {PASSES} x epochs x multiply-adds x {float(PICTURES) / 1e6:g} million pictures. A multiply-add is one "
-        "operation: true floating-point operations are twice as many, the factors do not change.",
+        f"Training: {PASSES} x epochs x multiply-adds x {float(PICTURES) / 1e6:g} million pictures. A multiply-add is "
+        "one operation: true floating-point operations are twice as many, the factors do not change.",
         "EfficientNet-B0's 4 epochs are its authors' own, with a learning rate that falls smoothly, which is worth "
         f"2 to 4 times; counting 62 epochs for AlexNet instead of 90 leaves {fewer:.1f} of {full:.1f}.",
         f"The line: half the compute every {DOUBLING} months from AlexNet on; hardware that doubles every two years "

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from convatlas.deploy.engine import Engine
+from convatlas.deploy.engine import engine as make_engine
 from convatlas.errors import ConvatlasError
-from convatlas.weights import Weights, pretrained, read_picture
+from convatlas.weights import Weights, read_picture
 from convatlas.weights.pictures import in_folder
 
 if TYPE_CHECKING:
     from convatlas.net import ConvNet
+
+READERS = 2
+"""Threads that read pictures."""
+SEEN, MOST = 16 * 224 * 224, 64
+"""Pixels that a batch has unless it is told, and pictures at most."""
 
 Picture = str | os.PathLike[str] | Image.Image | NDArray[Any]
 
@@ -49,22 +58,27 @@ def predict(
     weights: str | os.PathLike[str] = "default",
     *,
     top: int = 5,
-    batch: int = 32,
+    batch: int | None = None,
     device: str | None = None,
+    engine: str = "auto",
+    threads: int | None = None,
 ) -> list[Prediction]:
     """Classify pictures with a pretrained network.
 
     pictures: files, folders (all pictures in them and below), PIL images or arrays (H, W, 3); one or several.
-    model: a name of the atlas, a run's folder, or a network that ``pretrained`` or ``load`` gave its weights.
+    model: a name of the atlas, a run's folder, an exported file, or a network that ``pretrained`` or ``load`` gave its
+    weights.
     weights: for a name: "default", a source's id, or a file.
-    top: how many classes of each picture; batch: how many pictures at once.
+    top: how many classes of each picture; batch: how many pictures at once, by default as many as suit their size.
     device: "cpu", "cuda", "mps" …; by default where the network is.
+    engine, threads: how it is run, as ``convatlas.deploy.engine`` explains; the answers are the same.
 
     A picture that cannot be read does not stop the others: its prediction carries the error.
 
     Raises ConvatlasError if it is the only one, if there is none, and for a model or weights that do not exist.
     """
-    return list(predictions(pictures, model, weights, top=top, batch=batch, device=device))
+    return list(predictions(pictures, model, weights, top=top, batch=batch, device=device, engine=engine,
+                            threads=threads))  # fmt: skip
 
 
 def predictions(
@@ -73,27 +87,41 @@ def predictions(
     weights: str | os.PathLike[str] = "default",
     *,
     top: int = 5,
-    batch: int = 32,
+    batch: int | None = None,
     device: str | None = None,
+    engine: str = "auto",
+    threads: int | None = None,
+    watch: Callable[[int], None] = lambda total: None,
 ) -> Iterator[Prediction]:
-    """``predict``, one batch at a time: for folders whose answers are not wanted all at once."""
+    """``predict``, one batch at a time: for folders whose answers are not wanted all at once.
+
+    watch: is told how many pictures there are before the first is answered.
+    """
     for option, value in (("top", top), ("batch", batch)):
-        if value < 1:
+        if value is not None and value < 1:
             raise ConvatlasError(f"{option} is at least 1, not {value}")
     listed = _listed(pictures)
-    if len(listed) == 1:  # what is wrong with it is said before a network is loaded
+    watch(len(listed))
+    alone = len(listed) == 1
+    if alone:  # what is wrong with it is said before a network is loaded
         listed = [(listed[0][0], read_picture(listed[0][1]))]
-    net, travelling = _ready(model, weights, device)
-    for start in range(0, len(listed), batch):
-        group = listed[start : start + batch]
-        read = [_prepared(picture, travelling, alone=len(listed) == 1) for _, picture in group]
-        inputs = [x for x in read if not isinstance(x, str)]
-        answers = iter(_probabilities(net, np.stack(inputs)) if inputs else ())
-        for (path, _), x in zip(group, read):
-            if isinstance(x, str):
-                yield Prediction(path, error=x)
-            else:
-                yield Prediction(path, _best(next(answers), travelling, top))
+    made, travelling = _ready(model, weights, device, engine, threads)
+    batch = batch or max(1, min(MOST, SEEN // (made.input_size[1] * made.input_size[2])))
+    with ThreadPoolExecutor(READERS) as readers:
+        groups = [listed[start : start + batch] for start in range(0, len(listed), batch)]
+        ahead: deque[list[Future[NDArray[np.float32] | str]]] = deque()
+        for place, group in enumerate(groups):
+            while len(ahead) < 2 and place + len(ahead) < len(groups):  # the next are read while these are answered
+                following = groups[place + len(ahead)]
+                ahead.append([readers.submit(_prepared, picture, travelling, alone) for _, picture in following])
+            read = [one.result() for one in ahead.popleft()]
+            inputs = [x for x in read if not isinstance(x, str)]
+            answers = iter(softmax(made(np.stack(inputs))) if inputs else ())
+            for (path, _), x in zip(group, read):
+                if isinstance(x, str):
+                    yield Prediction(path, error=x)
+                else:
+                    yield Prediction(path, _best(next(answers), travelling, top))
 
 
 # ---- pictures ---------------------------------------------------------------------------------------------
@@ -136,45 +164,31 @@ def _prepared(picture: Picture, weights: Weights, alone: bool) -> NDArray[np.flo
 # ---- the network ------------------------------------------------------------------------------------------
 
 
-def _ready(model: str | ConvNet, weights: str | os.PathLike[str], device: str | None) -> tuple[ConvNet, Weights]:
-    """The network on its device, and what travels with its weights."""
-    import torch
-
+def _ready(
+    model: str | ConvNet, weights: str | os.PathLike[str], device: str | None, kind: str, threads: int | None
+) -> tuple[Engine, Weights]:
+    """The engine, and what travels with its weights."""
     if isinstance(model, str):
         if weights == "none":
             raise ConvatlasError("a network without weights has nothing to say of pictures")
-        net = pretrained(model, weights)
-    else:
-        net = model
-    travelling = getattr(net, "weights", None)
-    if not isinstance(travelling, Weights):
+    elif not isinstance(getattr(model, "weights", None), Weights):
         raise ConvatlasError(
             "this network has no weights: make it with convatlas.pretrained, or convatlas.weights.load"
         )
-    if travelling.preprocess.channels != net.input_size[0]:
-        raise ConvatlasError(f"a network for {net.input_size[0]} channels reads no ordinary pictures")
-    if device is not None:
-        try:
-            net = net.to(torch.ones(1, device=device).cpu().new_empty(0, device=device).device)
-        except (RuntimeError, AssertionError, NotImplementedError) as error:
-            reason = str(error).splitlines()[0].split(". ")[0][:200]
-            raise ConvatlasError(f"device {device!r} cannot be used: {reason}") from error
-    return net, travelling
+    if device is None and not isinstance(model, str):
+        device = str(next(model.parameters()).device)
+    made = make_engine(model, kind, weights=weights, device=device, threads=threads)
+    if made.weights is None:
+        raise ConvatlasError(f"{made.name} does not say which classes it knows and how pictures are prepared for it")
+    if made.weights.preprocess.channels != made.input_size[0]:
+        raise ConvatlasError(f"a network for {made.input_size[0]} channels reads no ordinary pictures")
+    return made, made.weights
 
 
-def _probabilities(net: ConvNet, pictures: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N, C, H, W) -> (N, classes), in evaluation mode; the network's own mode stays as it was."""
-    import torch
-
-    modes = [(module, module.training) for module in net.modules()]
-    try:
-        with torch.inference_mode():
-            like = next(net.parameters())
-            logits = net.eval()(torch.from_numpy(pictures).to(like.device, like.dtype))
-            answer: NDArray[np.float32] = logits.float().softmax(1).cpu().numpy()
-    finally:
-        for module, training in modes:
-            module.training = training
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N, classes) -> probabilities, the same shape."""
+    powers = np.exp(logits - logits.max(1, keepdims=True))
+    answer: NDArray[np.float32] = powers / powers.sum(1, keepdims=True)
     return answer
 
 

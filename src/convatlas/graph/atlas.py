@@ -37,6 +37,12 @@ def load(name: str) -> Graph:
     return Graph.from_json(json.loads(member))
 
 
+def checksum(name: str) -> int:
+    """Of a registered network's graph: another one where the network was changed."""
+    with (facts.FOLDER / ARCHIVE).open("rb") as file, zipfile.ZipFile(file) as archive:
+        return archive.getinfo(f"{name}.json").CRC
+
+
 def totals(graph: Graph) -> dict[str, int]:
     """Parameters, and multiply-adds of one picture at the graph's own input size."""
     shapes = graph.shapes()

@@ -1,6 +1,7 @@
 """MODEL on the command line and in the library: from what the user names to a graph.
 
-A registered name | timm:NAME | torchvision:NAME | file.py:Class | a run's folder | a module | a graph.
+A registered name | timm:NAME | torchvision:NAME | file.py:Class | a run's folder | an exported file | a module | a
+graph.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from convatlas.errors import ConvatlasError, UnknownName
 from convatlas.graph import atlas
 from convatlas.graph.model import Graph
-from convatlas.registry import of_run, record_of_run
+from convatlas.registry import of_record, record_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,9 +37,9 @@ def graph_of(model: str | Graph | nn.Module, input_size: InputSize = None, batch
         if ":" not in model:
             if model.endswith(".py"):
                 raise ConvatlasError(f"which class of {model}? write {model}:Class")
-            if record_of_run(model) is None:
+            if record_of(model) is None:
                 return atlas.load(model)
-            module: nn.Module = of_run(model)
+            module: nn.Module = of_record(model)
         else:
             module = module_of(model, input_size)
     else:

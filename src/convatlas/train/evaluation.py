@@ -13,13 +13,15 @@ import torch.nn.functional as F
 
 from convatlas import heap
 from convatlas.data import Data, load
+from convatlas.deploy.engine import engine
 from convatlas.errors import ConvatlasError
-from convatlas.registry import record_of_run
 from convatlas.train.feed import Feed
 from convatlas.train.recipe import Recipe
 from convatlas.train.running import PLAINLY, Running, accelerator_for
 from convatlas.train.setup import Setup
-from convatlas.weights import Label, pretrained
+from convatlas.weights import Label, Source
+from convatlas.weights.loading import told_of
+from convatlas.weights.source import BEST
 
 
 def scores(logits: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
@@ -43,14 +45,16 @@ def evaluate(
     size: int | None = None,
     batch: int = 100,
     bad_images: str = "stop",
+    kind: str = "auto",
     running: Running = PLAINLY,
 ) -> dict[str, Any]:
     """Test a network, or a run's best: {"loss", "accuracy", "top5", "split", "pictures", "skipped", "seconds"}.
 
-    network: a registered name with ``weights`` (an id, a file, a run's folder), or a run's folder, which carries its
-    own.
+    network: a registered name with ``weights`` (an id, a file, a run's folder), or a run's folder or an exported file,
+    which carry their own.
     split: "test" by default where there is one; "validation" or "train" otherwise.
     size: side of the pictures in pixels; by default that of the weights.
+    kind: of the engine that runs it (``convatlas.deploy.engine``); the figures are the same.
     skipped: how many pictures of the data were left out because they cannot be read.
 
     The data that a run was trained on is divided as it was then; any other folder that is not divided is taken whole.
@@ -60,36 +64,42 @@ def evaluate(
     if batch < 1:
         raise ConvatlasError(f"batch is at least 1, not {batch}")
     split = "validation" if split == "val" else split
-    net = pretrained(network, weights)
-    preprocess, source = net.weights.preprocess, net.weights.source
-    run = Path(source.where).parent  # where the weights are a run's
-    told = record_of_run(run) if source.kind == "file" else None
-    own = Setup.from_json(told["setup"]) if told is not None else None
+    accelerator = accelerator_for("float32", running)
+    device = None if accelerator.device.type == "cpu" else str(accelerator.device)
+    made = engine(network, kind, weights=weights, input_size=size, device=device)
+    if made.weights is None:
+        raise ConvatlasError(f"{network} does not say which classes it knows and how pictures are prepared for it")
+    preprocess, told = made.weights.preprocess, told_of(made.weights.source)
+    told = told if told is None or "setup" in told else told["run"]  # what a run says, or a file of its run
+    own = Setup.from_json(told["setup"]) if told else None
     if own is not None and _place(own.data) == _place(data):  # its own pictures, divided as they were
         opened = own.open()
-        if told is not None and opened.fingerprint != told["data"]["fingerprint"]:
-            raise ConvatlasError(f"{data} is no longer what {run} was trained on; divided anew, a test would have "
+        if told and opened.fingerprint != told["data"]["fingerprint"]:
+            origin = _run_of(made.weights.source)
+            raise ConvatlasError(f"{data} is no longer what {origin} was trained on; divided anew, a test would have "
                                  "pictures of the training in it. Test on a folder of other pictures")  # fmt: skip
     else:
         opened = load(data, bad_images=bad_images, split=split or "test")
     split = split or ("test" if opened.test is not None else "validation")
     chosen = _split(opened, split)
-    order = _matched(opened, net.weights.labels)
-    if size is not None:
-        preprocess = preprocess.at(size)
-    accelerator = accelerator_for("float32", running)
-    net = net.to(accelerator.device).to(memory_format=torch.channels_last).eval()
+    order = _matched(opened, made.weights.labels)
     nothing = Recipe.model_validate({"epochs": 1, "learning_rate": 1})  # a test asks nothing of it
     feed = Feed(nothing, preprocess, accelerator.device, running.readers)
     logits, answers = [], []
     start = time.perf_counter()
     with torch.no_grad(), closing(feed.testing(chosen, batch)) as batches:
         for pictures, truth in batches:
-            logits.append(net(pictures.contiguous(memory_format=torch.channels_last)).float().cpu())
+            logits.append(made(pictures).float().cpu())
             answers.append(order[truth.cpu()])
     figures: dict[str, Any] = scores(torch.cat(logits), torch.cat(answers))
     counts = {"split": split, "pictures": len(chosen), "skipped": len(opened.skipped)}
     return {**figures, **counts, "seconds": time.perf_counter() - start}
+
+
+def _run_of(source: Source) -> Path:
+    """The run's folder, or the file that was exported from it."""
+    path = Path(source.where)
+    return path.parent if path.name == BEST else path
 
 
 def _place(spec: str) -> tuple[str, str]:

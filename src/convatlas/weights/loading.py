@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convatlas import facts, registry
 from convatlas.errors import ConvatlasError
-from convatlas.registry import RUN, record_of_run
+from convatlas.registry import RUN, record_of, record_of_run
 from convatlas.weights.cache import fetch
 from convatlas.weights.checkpoint import read
 from convatlas.weights.convert import convert, first_layer, is_classifier
@@ -56,7 +57,7 @@ def pretrained(
 ) -> ConvNet:
     """A network with published weights, or a file's, in evaluation mode; ``net.weights`` says what they are.
 
-    name: a registered name, or the folder of a training run, whose best weights are loaded.
+    name: a registered name, the folder of a training run, whose best weights are loaded, or an exported .safetensors.
     weights: "default", the id of one of ``sources(name)``, a file, or a run's folder.
     classes, channels: another number than the weights have gives a fresh classifier, an adapted first layer.
     The other options are those of ``create``.
@@ -66,20 +67,40 @@ def pretrained(
     given = dict(classes=classes, channels=channels, input_size=input_size, attention=attention, width=width,
                  dropout=dropout, drop_path=drop_path, aux=aux)  # fmt: skip
     options: dict[str, Any] = {option: value for option, value in given.items() if value is not None}
-    run = record_of_run(name)
-    if run is not None:
-        if weights != "default":
-            raise ConvatlasError(f"the run in {name} has weights of its own; name its network for others")
-        name, weights = run["network"], Path(name) / BEST
-    elif os.sep in os.fspath(name):
-        raise ConvatlasError(f"no run in {name}: it has no {RUN} that a run wrote")
-    source = find(name, weights)
-    told = _told(source)
+    name, source = source_of(name, weights)
+    if source.file.endswith(".onnx"):
+        raise ConvatlasError(
+            f"{source.where} is a program to run, not weights to load; export the network to safetensors"
+        )
+    told = told_of(source)
     state = _ours(name, source, told)
     own = told["options"] if told is not None and told["network"] == name else {"classes": _rows(state)}
     net = registry.create(name, **{**own, **options}, initialise=False)
     _load(net, source, state, unset=True)
     return net.eval()
+
+
+def source_of(model: str, weights: str | os.PathLike[str] = "default") -> tuple[str, Source]:
+    """MODEL and --weights -> the network's name and the source of its weights.  No torch.
+
+    Raises ConvatlasError for a folder without a run, and for weights beside those that a run or a file has.
+    """
+    told = record_of(model)
+    if told is None:
+        if os.sep in model:
+            raise ConvatlasError(f"no run in {model}: it has no {RUN} that a run wrote")
+        return model, find(model, weights)
+    if weights != "default":
+        raise ConvatlasError(f"{model} has weights of its own; name its network for others")
+    path = Path(model)
+    return told["network"], find(told["network"], path / BEST if path.is_dir() else path)
+
+
+def told_of(source: Source) -> dict[str, Any] | None:
+    """What the run or the exported file says of itself, whose weights these are."""
+    if source.kind != "file":
+        return None
+    return record_of(source.where) or record_of_run(Path(source.where).parent)
 
 
 def load(net: ConvNet, weights: str | os.PathLike[str] = "default") -> Weights:
@@ -93,12 +114,7 @@ def load(net: ConvNet, weights: str | os.PathLike[str] = "default") -> Weights:
     if not getattr(net, "name", ""):
         raise ConvatlasError("weights are loaded into networks of the atlas; this one has no name")
     source = find(net.name, weights)
-    return _load(net, source, _ours(net.name, source, _told(source)))
-
-
-def _told(source: Source) -> dict[str, Any] | None:
-    """What the run says of itself, whose weights these are."""
-    return record_of_run(Path(source.where).parent) if source.kind == "file" else None
+    return _load(net, source, _ours(net.name, source, told_of(source)))
 
 
 def _ours(name: str, source: Source, told: dict[str, Any] | None) -> dict[str, Tensor]:
@@ -186,7 +202,7 @@ def _is_small(net: ConvNet) -> bool:
 def _travelling(net: ConvNet, source: Source, notes: list[str]) -> Weights:
     channels, size = net.input_size[0], net.input_size[1]
     preprocess = source.preprocess
-    told = _told(source)
+    told = told_of(source)
     if told is not None and net.name in _names(told):
         return _as_told(net, source, told, notes)
     if source.kind == "file":
@@ -203,16 +219,33 @@ def _travelling(net: ConvNet, source: Source, notes: list[str]) -> Weights:
 
 def _as_told(net: ConvNet, source: Source, told: dict[str, Any], notes: list[str]) -> Weights:
     """Of weights that a run trained, which says what it was trained on."""
+    preprocess = _prepared(told)
+    notes = [*notes, *(note for note in told.get("notes") or () if note not in notes)]
+    side = told["options"].get("input_size", net.input_size[1])
+    notes = [note for note in notes if not (side == net.input_size[1] and note.startswith("built for"))]
+    labels = _labels(told) if len(told["classes"]) == net.classes else named(None, net.classes)
+    source = replace(source, classes=net.classes, labels=None, preprocess=preprocess)
+    return Weights(source, labels, preprocess, tuple(notes))
+
+
+def of_file(path: Path, told: Mapping[str, Any]) -> Weights:
+    """What travels with an exported file, by what it says of itself.  No torch."""
+    preprocess, labels = _prepared(told), _labels(told)
+    source = Source(told["network"], path.name, "file", str(path), path.name, classes=len(labels), labels=None, data="",
+                    preprocess=preprocess)  # fmt: skip
+    return Weights(source, labels, preprocess, tuple(told.get("notes") or ()))
+
+
+def _prepared(told: Mapping[str, Any]) -> Preprocess:
     lists: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in told["preprocess"].items()
     }
-    preprocess, classes = Preprocess(**lists), tuple(told["classes"])
-    side = told["options"].get("input_size", net.input_size[1])
-    notes = [note for note in notes if not (side == net.input_size[1] and note.startswith("built for"))]
-    wnids = told.get("wnids") or (None,) * len(classes)
-    labels = tuple(map(Label, classes, wnids)) if len(classes) == net.classes else named(None, net.classes)
-    source = replace(source, classes=net.classes, labels=None, preprocess=preprocess)
-    return Weights(source, labels, preprocess, tuple(notes))
+    return Preprocess(**lists)
+
+
+def _labels(told: Mapping[str, Any]) -> tuple[Label, ...]:
+    classes = told["classes"]
+    return tuple(map(Label, classes, told.get("wnids") or (None,) * len(classes)))
 
 
 def _assumed(name: str, size: int) -> Preprocess:

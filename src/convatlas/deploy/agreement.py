@@ -1,0 +1,87 @@
+"""Whether what was exported answers as the network itself does: on noise, and on real photographs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convatlas.errors import ConvatlasError
+from convatlas.weights import Preprocess, read_picture
+
+TOLERANCE = 1e-4
+"""The largest error of a logit at most, in parts of the largest logit of its picture."""
+
+Answer = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""(N, C, H, W) -> logits (N, classes)."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """error: the largest, over all pictures, of max |ours - theirs| / max |theirs|.  same_top1: of how many pictures
+    the first class is the same; noise, pictures: how many inputs of each kind."""
+
+    error: float
+    tolerance: float
+    same_top1: int
+    noise: int
+    pictures: int
+
+    @property
+    def holds(self) -> bool:
+        return self.error <= self.tolerance
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        inputs = f"{self.noise} inputs of noise and {self.pictures} pictures"
+        return f"same answers on {inputs}: largest error of a logit {self.error:.1e} (at most {self.tolerance:.0e})"
+
+
+def agreement(
+    reference: Answer, answer: Answer, inputs: tuple[NDArray[np.float32], int], tolerance: float = TOLERANCE
+) -> Agreement:
+    """Compare two ways of running a network on ``inputs_for``'s inputs, one at a time and two at once.
+
+    Raises ConvatlasError where they give other shapes, or what is no number.
+    """
+    given, noise = inputs
+    wanted = np.concatenate([reference(one[None]) for one in given])
+    found = np.concatenate([answer(given[:1]), *(answer(given[i : i + 2]) for i in range(1, len(given), 2))])
+    if found.shape != wanted.shape:
+        raise ConvatlasError(f"the exported network gives {found.shape[1:]} for a picture, not {wanted.shape[1:]}")
+    if not np.isfinite(wanted).all():
+        raise ConvatlasError("the network itself gives what is no number: its weights are damaged")
+    axes = tuple(range(1, wanted.ndim))
+    largest = np.maximum(np.abs(wanted).max(axes), np.finfo(np.float32).tiny)
+    with np.errstate(invalid="ignore"):
+        error = float(np.nan_to_num(np.abs(found - wanted).max(axes) / largest, nan=np.inf).max())
+    same = int((found.argmax(1) == wanted.argmax(1)).sum())
+    return Agreement(error, tolerance, same, noise, len(given) - noise)
+
+
+def inputs_for(
+    input_size: tuple[int, int, int], preprocess: Preprocess | None, pictures: Sequence[Any] = (), noise: int = 3
+) -> tuple[NDArray[np.float32], int]:
+    """Inputs to compare on, (N, C, H, W), and how many of them are noise; the others are pictures as the network sees
+    them: those given, or the photographs that come with scikit-learn."""
+    made = [np.random.default_rng(n).standard_normal(input_size).astype(np.float32) for n in range(noise)]
+    channels, height, width = input_size
+    fits = preprocess is not None and height == width and preprocess.channels == channels
+    if fits and preprocess is not None:
+        seen = preprocess if preprocess.crop == height else preprocess.at(height)
+        made += [seen(read_picture(picture)) for picture in (pictures or photographs())]
+    return np.stack(made), noise
+
+
+def photographs() -> list[Path]:
+    """scikit-learn's two: a temple and a flower."""
+    found = find_spec("sklearn")
+    folder = Path(found.origin).parent / "datasets" / "images" if found and found.origin else None
+    return sorted(folder.glob("*.jpg")) if folder is not None else []

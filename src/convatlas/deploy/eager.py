@@ -1,0 +1,73 @@
+"""PyTorch itself as an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from convatlas.errors import ConvatlasError
+from convatlas.graph.fold import copied
+from convatlas.graph.fold import folded as fold
+
+
+class Eager:
+    """(N, C, H, W) float32 -> logits (N, classes), by a copy of a network in evaluation mode.
+
+    folded: batch norms in the convolutions before them, channels last.  compiled: by torch.compile, on first use.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        input_size: tuple[int, int, int],
+        device: str | None,
+        threads: int,
+        *,
+        folded: bool = True,
+        compiled: bool = False,
+    ):
+        made = fold(net, size=input_size) if folded else copied(net).eval().requires_grad_(False)
+        first = next(net.parameters(), torch.empty(0))
+        self._device = torch_device(device) if device is not None else first.device
+        self._format = torch.channels_last if folded else torch.contiguous_format
+        self._threads = threads
+        made = made.to(self._device, torch.float32).to(memory_format=self._format)
+        self._run = torch.compile(made, dynamic=True) if compiled else made
+
+    def __call__(self, pictures: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            x = torch.from_numpy(np.ascontiguousarray(pictures, np.float32))
+            with _threads(self._threads):
+                logits = self._run(x.to(self._device).contiguous(memory_format=self._format))
+            answer: NDArray[np.float32] = logits.float().cpu().numpy()
+            return answer
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """Within it torch runs an operation on so many threads; afterwards on as many as before."""
+    before = torch.get_num_threads()
+    if before == number:
+        yield
+        return
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def torch_device(name: str) -> torch.device:
+    """A device that works.  Raises ConvatlasError for one that does not."""
+    try:
+        made = torch.ones(1, device=name)
+        made.cpu()
+        return made.device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0].split(". ")[0][:200]
+        raise ConvatlasError(f"device {name!r} cannot be used: {reason}") from error

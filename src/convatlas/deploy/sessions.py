@@ -1,0 +1,98 @@
+"""ONNX Runtime's sessions: how many threads they take, and how they are opened.  No torch."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convatlas.errors import ConvatlasError
+
+MOST_THREADS = 16
+"""One picture is no work for more."""
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
+LOGGED = 3
+"""ONNX Runtime's errors are heard, its warnings are not."""
+
+
+def default_threads() -> int:
+    """$OMP_NUM_THREADS, else the cores that this process may use: by its affinity, and by its container's quota."""
+    if (asked := os.environ.get("OMP_NUM_THREADS", "")).isdigit() and int(asked):
+        return int(asked)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        limit, period = QUOTA.read_text().split()
+        cores = min(cores, max(1, round(int(limit) / int(period))))
+    except (OSError, ValueError):  # no such file, or "max": no quota
+        pass
+    return min(cores, MOST_THREADS)
+
+
+def checked_threads(threads: int | None) -> int:
+    """What was asked, or the default.  Raises ConvatlasError for less than one."""
+    if threads is not None and threads < 1:
+        raise ConvatlasError(f"threads is at least 1, not {threads}")
+    return threads or default_threads()
+
+
+def installed() -> bool:
+    """Whether ONNX Runtime is here."""
+    from importlib.util import find_spec
+
+    return find_spec("onnxruntime") is not None
+
+
+def session_options(threads: int | None = None) -> Any:
+    """ONNX Runtime's SessionOptions as we use them: all optimisations, so many threads in an operation, one at a time.
+
+    Raises ConvatlasError where ONNX Runtime is not installed.
+    """
+    if not installed():
+        raise ConvatlasError("this engine needs ONNX Runtime: pip install onnxruntime")
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = checked_threads(threads)
+    options.inter_op_num_threads = 1
+    options.log_severity_level = LOGGED
+    return options
+
+
+def opened(
+    model: Path | bytes, threads: int | None = None, *, optimised: bool = False, keep: Path | None = None
+) -> Any:
+    """A session on the CPU.
+
+    optimised: the model is as a session left it, and is taken as it is.
+    keep: where the model is to be written as this session has optimised it, for this very kind of processor.
+    Raises ConvatlasError for a model that ONNX Runtime does not take.
+    """
+    options = session_options(threads)
+    import onnxruntime
+
+    if optimised:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if keep is not None:
+        options.optimized_model_filepath = str(keep)
+    content = str(model) if isinstance(model, Path) else model
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its errors have no common base but Exception
+        name = str(model) if isinstance(model, Path) else "the exported network"
+        raise ConvatlasError(f"{name} cannot be run by ONNX Runtime: {' '.join(str(error).split())[:300]}") from error
+
+
+class Session:
+    """(N, C, H, W) float32 -> logits (N, classes), by an opened session with one input and one output."""
+
+    def __init__(self, session: Any):
+        self._run, (given,) = session.run, session.get_inputs()
+        self._name = given.name
+        self.shape: tuple[Any, ...] = tuple(given.shape)
+
+    def __call__(self, pictures: NDArray[Any]) -> NDArray[np.float32]:
+        answer: NDArray[np.float32] = self._run(None, {self._name: np.ascontiguousarray(pictures, np.float32)})[0]
+        return answer
