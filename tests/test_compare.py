@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import re
@@ -277,7 +278,7 @@ def test_accuracy_density_meets_canzianis_figure_10() -> None:
 
 
 def test_canziani_has_his_values_beside_ours_and_says_where_times_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timings, "remembered", lambda names: {})
+    monkeypatch.setattr(timings, "remembered", lambda inputs: {})
 
     def none(name: str, input_size: int) -> float:
         raise ConvatlasError(timings.NO_CALIBRATION)
@@ -293,8 +294,8 @@ def test_canziani_has_his_values_beside_ours_and_says_where_times_are_missing(mo
 
 def test_that_operations_predict_time_is_tested_by_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     slow = {DENSE: 1.0, GROUPED: 2.0, DEPTHWISE: 5.0}
-    monkeypatch.setattr(timings, "remembered", lambda names: {
-        name: 1e-11 * registry.card(name).macs * slow[kind(name)] for name in names
+    monkeypatch.setattr(timings, "remembered", lambda inputs: {
+        name: 1e-11 * analyze(name, input_size=side).totals["macs"] * slow[kind(name)] for name, side in inputs.items()
     })  # fmt: skip
     times = canziani().times
     assert times.law is not None
@@ -515,6 +516,36 @@ def test_comparing_needs_neither_torch_nor_matplotlib() -> None:
             "'lineage', '--json']); print({'torch', 'matplotlib'} & set(sys.modules), file=sys.stderr)")  # fmt: skip
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "set()"
+
+
+def test_times_are_measured_once_and_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONVATLAS_CACHE", str(tmp_path))
+    times = iter((0.25, 0.5))
+    monkeypatch.setattr(timings, "_measure", lambda name, side: next(times))
+    assert timings.remembered({"vgg16": 224}) == {}
+    assert timings.measured({"vgg16": 224}) == {"vgg16": 0.25}
+    assert timings.measured({"vgg16": 224, "vgg11": 224}) == {"vgg16": 0.25, "vgg11": 0.5}
+    assert timings.remembered({"vgg16": 224, "vgg11": 192}) == {"vgg16": 0.25}
+    (tmp_path / "times.json").write_text("damaged", encoding="utf-8")
+    assert timings.remembered({"vgg16": 224}) == {}
+
+
+def test_a_network_is_really_timed() -> None:
+    assert 1e-6 < timings._measure("lenet5_modern", 32) < 1
+
+
+def test_the_tour_shows_the_front(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from rich.console import Console
+
+    from convatlas.cli import compare as verb
+
+    monkeypatch.setattr("tempfile.mkdtemp", lambda prefix: str(tmp_path))
+    console = Console(record=True, width=120, file=io.StringIO())
+    verb.print_tour_figure(console)
+    told = console.export_text()
+    assert "efficientnet_b7" in told
+    assert "vgg16" not in told
+    assert (tmp_path / "comparison.png").stat().st_size > 10_000
 
 
 def test_errors_of_the_library() -> None:

@@ -74,7 +74,7 @@ def canziani(patterns: Sequence[str] = (), accuracy: str = "single") -> Canziani
 def times(rows: Sequence[Row]) -> Times:
     """Measured times where this machine has all of them, else predicted ones, else none and why."""
     try:
-        found = timings.remembered([row.name for row in rows])
+        found = timings.remembered({row.name: row.input for row in rows})
         how = "measured on this machine"
         if len(found) < len(rows):
             found = {row.name: timings.predicted(row.name, row.input) for row in rows}

@@ -45,7 +45,7 @@ def computed(name: str, key: str, input_size: int) -> float | None:
     elif key == "latency":
         found = timings.predicted(name, input_size)
     elif key == "measured":
-        found = timings.measured([name], input_size).get(name)
+        found = timings.measured({name: input_size})[name]
     elif key == "depth":
         found = depth(name)
     elif key == "field":

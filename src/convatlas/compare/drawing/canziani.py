@@ -75,14 +75,15 @@ def _times(panel: Axes, found: Canziani) -> None:
     macs = {row.name: row.values["macs"] for row in found.rows}
     for row in found.rows:
         narrow = kind(row.name) == DEPTHWISE
-        panel.scatter(macs[row.name], found.times.seconds[row.name], s=44, marker=marker_of(row.family), zorder=3,
+        panel.scatter(macs[row.name], found.times.seconds[row.name], s=54, marker=marker_of(row.family), zorder=3,
                       facecolor="white" if narrow else colour_of(row.family), edgecolor=colour_of(row.family),
                       linewidth=1.6 if narrow else 0.6)  # fmt: skip
     panel.set_xscale("log")
     panel.set_yscale("log")
     panel.margins(0.08)
     line = []
-    if law := found.times.law:
+    law = found.times.law
+    if law:
         ends = [min(macs.values()), max(macs.values())]
         line = [(x, law.at(x)) for x in ends]
         panel.plot(*zip(*line), color=QUIET_INK, linewidth=1, linestyle=(0, (4, 3)), zorder=2)
@@ -96,5 +97,10 @@ def _times(panel: Axes, found: Canziani) -> None:
               kind(row.name) == DEPTHWISE)
         for row in sorted(found.rows, key=lambda row: kind(row.name) == DENSE)
     ], size=7.0, taken=along(panel, line), far=len(found.rows) <= 40)  # fmt: skip
+    if law:
+        lines = [f"{DENSE}: time goes as operations to the power {law.exponent:.2f}, r = {law.correlation:.3f}"]
+        lines += [f"{one}: {by:.1f} times that" for one, by in (found.times.slower or {}).items() if one != DENSE]
+        panel.annotate("\n".join(lines), (0.015, 0.985), xycoords="axes fraction", va="top", fontsize=8.5, color=INK,
+                       linespacing=1.5)  # fmt: skip
     panel.annotate(f"hollow: {DEPTHWISE} convolutions; dashed: the law of the {DENSE} ones", (0.99, 0.02),
                    xycoords="axes fraction", ha="right", fontsize=8, color=QUIET_INK)  # fmt: skip
