@@ -10,7 +10,6 @@ import hashlib
 import json
 import logging
 import os
-import platform
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -23,9 +22,9 @@ from filelock import FileLock
 
 import convatlas
 from convatlas import facts
+from convatlas.cost import machine
 from convatlas.errors import ConvatlasError
-from convatlas.files import write_whole
-from convatlas.weights import cache_dir
+from convatlas.files import cache_dir, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -65,14 +64,8 @@ def versions() -> tuple[str, ...]:
 
 @cache
 def processor() -> str:
-    """Its model and what it can do."""
-    told: dict[str, str] = {}
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() in ("model name", "flags", "Features"):
-                told.setdefault(name.strip(), value.strip())
-    words = [told.get("model name", platform.processor()), " ".join(sorted(told.get("flags", "").split()))]
+    """Its model and what it can do, as a hash."""
+    words = [machine.processor(), " ".join(sorted(machine.flags()))]
     return hashlib.sha256("\n".join(words).encode()).hexdigest()[:DIGITS]
 
 
