@@ -281,7 +281,7 @@ def test_canziani_has_his_values_beside_ours_and_says_where_times_are_missing(mo
     monkeypatch.setattr(timings, "remembered", lambda inputs: {})
 
     def none(name: str, input_size: int) -> float:
-        raise ConvatlasError(timings.NO_CALIBRATION)
+        raise ConvatlasError("no calibration of this machine; run convatlas calibrate")
 
     monkeypatch.setattr(timings, "predicted", none)
     found = canziani()
@@ -521,7 +521,7 @@ def test_comparing_needs_neither_torch_nor_matplotlib() -> None:
 def test_times_are_measured_once_and_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONVATLAS_CACHE", str(tmp_path))
     times = iter((0.25, 0.5))
-    monkeypatch.setattr(timings, "_measure", lambda name, side: next(times))
+    monkeypatch.setattr(timings, "_measure", lambda name, side, allow_busy: next(times))
     assert timings.remembered({"vgg16": 224}) == {}
     assert timings.measured({"vgg16": 224}) == {"vgg16": 0.25}
     assert timings.measured({"vgg16": 224, "vgg11": 224}) == {"vgg16": 0.25, "vgg11": 0.5}
@@ -530,8 +530,35 @@ def test_times_are_measured_once_and_remembered(tmp_path: Path, monkeypatch: pyt
     assert timings.remembered({"vgg16": 224}) == {}
 
 
-def test_a_network_is_really_timed() -> None:
-    assert 1e-6 < timings._measure("lenet5_modern", 32) < 1
+def test_a_network_is_really_timed_and_on_a_busy_machine_not_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONVATLAS_CACHE", str(tmp_path))
+    assert 1e-6 < timings.measured({"lenet5_modern": 32}, allow_busy=True)["lenet5_modern"] < 1
+    assert timings.remembered({"lenet5_modern": 32}) == {}
+
+
+def test_predicted_times_are_those_of_the_calibration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from convatlas.cost.latency import Ceilings, Machine, Rates, latency
+    from convatlas.cost.machine import last_cache, processor
+    from convatlas.cost.work import KINDS
+
+    monkeypatch.setenv("CONVATLAS_CACHE", str(tmp_path))
+    timings._machine.cache_clear()
+    computed.cache_clear()
+    try:
+        with pytest.raises(ConvatlasError, match="no calibration of this machine; run convatlas calibrate"):
+            compare("vgg1?", x="latency")
+        rates = dict.fromkeys(KINDS, Rates(1e-6, 1e-11, 1e-10, 1e-10))
+        machine = Machine(processor(), 1, last_cache(), {}, "2020-01-01",
+                          {"eager": Ceilings(rates, 1e-5, 8, 1e-10, 0.1)})  # fmt: skip
+        (tmp_path / "machine.json").write_text(json.dumps(machine.to_json()), encoding="utf-8")
+        found = {row.name: row.values["latency"] for row in compare("vgg1?", x="latency").rows}
+        assert found["vgg16"] == latency("vgg16", machine, "eager").seconds
+        assert found["vgg11"] < found["vgg16"]
+    finally:
+        timings._machine.cache_clear()
+        computed.cache_clear()
 
 
 def test_the_tour_shows_the_front(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ def compare(
     accuracy: str | None = None,
     max_latency: str | None = None,
     measured: Flag = False,
+    busy: Flag = False,
     max_size: str | None = None,
     max_memory: str | None = None,
     max_params: str | None = None,
@@ -76,6 +77,8 @@ def compare(
         The best network on y within limits: at most so much time for one picture on this machine, 20ms, as predicted.
     measured
         Let --max-latency hold the measured time.
+    busy
+        Measure times although other programs keep this machine busy; such times are not remembered.
     max_size
         At most so many bytes of parameters in float32: 30MB.
     max_memory
@@ -120,12 +123,12 @@ def compare(
     elif limits:
         if x or also or size:
             raise ConvatlasError("limits choose the best on --y: no --x, --size or --also with them")
-        deliver(library.best(limits, patterns or "*", by=y, accuracy=accuracy or "paper"), out, json)
+        deliver(library.best(limits, patterns or "*", by=y, accuracy=accuracy or "paper", allow_busy=busy), out, json)
     else:
         blobs = None if size == "none" else size or "params"
         columns = output.several(also) if also else []
         found = library.compare(patterns or "*", x=x or "macs", y=y, size=blobs, also=columns,
-                                accuracy=accuracy or "paper")  # fmt: skip
+                                accuracy=accuracy or "paper", allow_busy=busy)  # fmt: skip
         deliver(found, out, json)
 
 

@@ -137,12 +137,14 @@ def compare(
     size: str | None = "params",
     also: Sequence[str] = (),
     accuracy: str = "paper",
+    allow_busy: bool = False,
 ) -> Comparison:
     """Networks side by side.
 
     patterns: names with * and ? as wildcards, any of which may match.
     x, y, size, also: axes by their keys (``convatlas.compare.AXES``), an accuracy's with its source: "top1:timm".
-    accuracy: whose accuracies where the axis names none: paper, torchvision, torchvision_v2, timm, or any.
+    accuracy: whose accuracies where the axis names none: paper, torchvision, torchvision_v2, timm, single or any.
+    allow_busy: measure times although other programs keep the machine busy.
 
     Raises UnknownName for an axis, a source or a network that does not exist, ConvatlasError for a pattern that fits
     no network, and where fewer than two networks have the figures.
@@ -151,7 +153,7 @@ def compare(
     blobs = axis(size, accuracy) if size else None
     more = tuple(axis(one, accuracy) for one in also)
     names = names_of(patterns)
-    rows, left_out = gather(names, [up, along, *([blobs] if blobs else [])], more)
+    rows, left_out = gather(names, [up, along, *([blobs] if blobs else [])], more, allow_busy=allow_busy)
     if len(rows) < 2:
         have = f"only {rows[0].name} has" if rows else f"none of {len(names)} has"
         missing = "".join(f"; {left.said(3)}" for left in left_out)

@@ -138,10 +138,16 @@ class Choice:
 
 
 def best(
-    limits: Mapping[str, float], patterns: str | Iterable[str] = "*", *, by: str = "top1", accuracy: str = "paper"
+    limits: Mapping[str, float],
+    patterns: str | Iterable[str] = "*",
+    *,
+    by: str = "top1",
+    accuracy: str = "paper",
+    allow_busy: bool = False,
 ) -> Choice:
     """The network that is best on the axis ``by`` within limits; of equals, the one with least of the first limit.
 
+    allow_busy: measure times although other programs keep the machine busy.
     limits: by axis; a figure that is better when lower is at most so much, one that is better when higher at least.
 
     Raises what ``compare`` does, ConvatlasError for an axis that has no better end or where no network has the figures.
@@ -155,7 +161,7 @@ def best(
     for limit in asked:
         if limit.axis.better is None:
             raise ConvatlasError(f"{limit.axis.key} has no better end, so it is no limit")
-    rows, left_out = gather(names_of(patterns), [up, *(limit.axis for limit in asked)])
+    rows, left_out = gather(names_of(patterns), [up, *(limit.axis for limit in asked)], allow_busy=allow_busy)
     if not rows:
         raise ConvatlasError(f"no network has the figures; {'; '.join(left.said(3) for left in left_out)}")
     rows = ranked(ranked(rows, asked[0].axis), up)

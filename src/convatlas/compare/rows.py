@@ -65,7 +65,9 @@ def names_of(patterns: str | Iterable[str]) -> list[str]:
     return [card.name for card in registry.find(wanted or "*")]
 
 
-def gather(names: Sequence[str], axes: Sequence[Axis], also: Sequence[Axis] = ()) -> tuple[list[Row], list[LeftOut]]:
+def gather(
+    names: Sequence[str], axes: Sequence[Axis], also: Sequence[Axis] = (), *, allow_busy: bool = False
+) -> tuple[list[Row], list[LeftOut]]:
     """The networks that have a figure on every one of ``axes``, and those that are left out; ``also`` may be absent.
 
     All of a row's costs are at one input size: that of its accuracies where they agree, else the network's own.
@@ -75,7 +77,7 @@ def gather(names: Sequence[str], axes: Sequence[Axis], also: Sequence[Axis] = ()
     missing: dict[str, list[str]] = {axis.name: [] for axis in wanted}
     rows = []
     for name in names:
-        row = _row(name, wanted, needed)
+        row = _row(name, wanted, needed, allow_busy)
         absent = [axis for axis in wanted if axis.name in needed and axis.name not in row.values]
         if absent:
             missing[absent[0].name].append(name)
@@ -84,7 +86,7 @@ def gather(names: Sequence[str], axes: Sequence[Axis], also: Sequence[Axis] = ()
     return rows, [LeftOut(axis, tuple(missing[axis.name])) for axis in wanted if missing[axis.name]]
 
 
-def _row(name: str, axes: Sequence[Axis], needed: set[str]) -> Row:
+def _row(name: str, axes: Sequence[Axis], needed: set[str], allow_busy: bool) -> Row:
     card = registry.card(name)
     found = {
         axis.name: known for axis in axes
@@ -101,6 +103,6 @@ def _row(name: str, axes: Sequence[Axis], needed: set[str]) -> Row:
             elif axis.name in needed:  # nothing that costs time is computed of what is left out
                 return Row(name, card.title, card.family, card.year, side, values, found)
     for axis in axes:
-        if axis.key not in ACCURACIES and (value := computed(name, axis.key, side)) is not None:
+        if axis.key not in ACCURACIES and (value := computed(name, axis.key, side, allow_busy)) is not None:
             values[axis.name] = value
     return Row(name, card.title, card.family, card.year, side, values, found)

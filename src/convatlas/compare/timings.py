@@ -1,29 +1,32 @@
 """Times of the networks on this machine: the one place where the comparison asks for them.
 
-What was measured is remembered beside the fetched weights, by network, input size, engine and processor.
+Predicted ones come from this machine's calibration; measured ones are remembered beside the fetched weights, by
+network, input size, engine, threads and processor.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import time
 from collections.abc import Mapping
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from convatlas.errors import ConvatlasError
-from convatlas.files import write_whole
+from convatlas.files import cache_dir, write_whole
+
+if TYPE_CHECKING:
+    from convatlas.cost.latency import Machine
 
 logger = logging.getLogger(__name__)
 
-NO_CALIBRATION = "no calibration of this machine; run convatlas calibrate"
+ENGINES = ("onnxruntime", "eager")
+"""By which networks are run, the first that is installed."""
 
-ENGINE = "eager"
-"""What runs the networks: PyTorch with batch norms folded."""
-
-WARM, LEAST, LONG = 2, 7, 0.5
-"""Calls that are not timed, calls that are at least, and seconds after which no more are made."""
+ROUNDS = 7
+"""Of a measurement."""
 
 
 def predicted(name: str, input_size: int) -> float:
@@ -31,21 +34,35 @@ def predicted(name: str, input_size: int) -> float:
 
     Raises ConvatlasError where the machine was not calibrated.
     """
-    raise ConvatlasError(NO_CALIBRATION)
+    from convatlas.claims.networks import graph
+    from convatlas.cost.latency import latency
+
+    machine = _machine()
+    engine = next((one for one in ENGINES if one in machine.engines), ENGINES[0])
+    return latency(graph(name), machine, engine, input_size=input_size).seconds
 
 
-def measured(inputs: Mapping[str, int]) -> dict[str, float]:
+@cache
+def _machine() -> Machine:
+    from convatlas.cost.latency import calibrated
+
+    return calibrated()
+
+
+def measured(inputs: Mapping[str, int], *, allow_busy: bool = False) -> dict[str, float]:
     """Seconds for one picture of each network at its input size, measured on this machine now or remembered.
 
-    The weights are random: they do not change the time.  Raises what making an engine does.
+    The weights are random: they do not change the time.  Raises ConvatlasError where the machine is too busy, unless
+    that is allowed (what is measured then is not remembered), and what ``benchmark`` does.
     """
     known = _kept()
     found = {}
     for name, side in inputs.items():
         key = _key(name, side)
         if key not in known:
-            known[key] = _measure(name, side)
-            _keep(key, known[key])
+            known[key] = _measure(name, side, allow_busy)
+            if not allow_busy:
+                _keep(key, known[key])
         found[name] = known[key]
     return found
 
@@ -56,33 +73,25 @@ def remembered(inputs: Mapping[str, int]) -> dict[str, float]:
     return {name: known[key] for name, side in inputs.items() if (key := _key(name, side)) in known}
 
 
-def _measure(name: str, side: int) -> float:
-    import numpy as np
+def _engine() -> str:
+    return next(one for one in ENGINES if one == "eager" or find_spec(one))
 
-    from convatlas import registry
-    from convatlas.deploy.engine import engine
 
-    run = engine(registry.create(name).eval(), ENGINE, weights="none", input_size=side, cache=False)
-    pictures = np.random.default_rng(0).random((1, *run.input_size), dtype=np.float32)
-    for _ in range(WARM):
-        run(pictures)
-    times: list[float] = []
-    while len(times) < LEAST or sum(times) < LONG:
-        start = time.perf_counter()
-        run(pictures)
-        times.append(time.perf_counter() - start)
-    return min(times)  # whatever else the machine did only made the others longer
+def _measure(name: str, side: int, allow_busy: bool) -> float:
+    from convatlas.deploy.benchmark import benchmark
+
+    done = benchmark(name, engines=(_engine(),), input_size=side, rounds=ROUNDS, allow_busy=allow_busy)
+    return done.rows[0].timing.median
 
 
 def _key(name: str, side: int) -> str:
+    from convatlas.deploy.load import cores
     from convatlas.deploy.store import form, processor
 
-    return f"{name} {side} {ENGINE} {processor()} {form(name)}"
+    return f"{name} {side} {_engine()} {cores()} {processor()} {form(name)}"
 
 
 def _file() -> Path:
-    from convatlas.weights import cache_dir
-
     return cache_dir() / "times.json"
 
 
