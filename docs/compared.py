@@ -13,5 +13,5 @@ CHOSEN = ("resnet*", "efficientnet_b?", "mobilenet_v2_x1_0", "densenet*", "vgg16
 if __name__ == "__main__":
     compare(CHOSEN).plot(FOLDER / "comparison.svg")
     for name, file in (("efficientnet", "families"), ("ilsvrc", "winners"), ("compute", "compute"),
-                       ("lineage", "lineage"), ("canziani", "canziani")):  # fmt: skip
+                       ("lineage", "lineage")):  # fmt: skip
         exhibit(name).plot(FOLDER / f"{file}.svg")
