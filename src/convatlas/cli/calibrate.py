@@ -72,9 +72,12 @@ def _measured(engine: str | None, threads: int | None, out: Path | None, busy: b
     from rich.progress import BarColumn, Progress, TextColumn
 
     from convatlas.deploy.calibrate import calibrate as measure
-    from convatlas.deploy.timing import checked_load
+    from convatlas.deploy.load import checked_load
+    from convatlas.deploy.sessions import checked_threads
 
-    note = checked_load(allow_busy=busy)
+    number = checked_threads(threads)
+    load = checked_load(number, allow_busy=busy)
+    note = f"measured on a busy machine: {load}" if load.too_busy(number) else ""
     screen = output.console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed} of {task.total} pieces"))
     with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as progress:

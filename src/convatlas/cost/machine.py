@@ -32,10 +32,13 @@ def told() -> dict[str, str]:
     return found
 
 
+def processor_name() -> str:
+    return told().get("model name") or platform.processor() or platform.machine()
+
+
 def processor() -> str:
     """Its name, and how many cores it has here."""
-    name = told().get("model name") or platform.processor() or platform.machine()
-    return f"{name}, {os.cpu_count()} cores"
+    return f"{processor_name()}, {os.cpu_count()} cores"
 
 
 def flags() -> frozenset[str]:

@@ -76,11 +76,21 @@ def _has(name: str) -> bool:
     return True
 
 
-def _ceilings(engine: str, measured: Sequence[Piece], threads: int, watch: Watch) -> Ceilings:
-    block = block_of(engine)
-    found = seconds(engine, measured, threads, watch)
-    rows = [(works(p.graph, p.graph.shapes(batch=p.batch), engine, block), t) for p, t in zip(measured, found)]
-    return fitted(rows, block, machine.own_cache() * threads, machine.last_cache())
+def _ceilings(engine: str, chosen: Sequence[Piece], threads: int, watch: Watch) -> Ceilings:
+    rows = measure(engine, threads, chosen, watch)
+    return fitted(rows, block_of(engine), machine.own_cache() * threads, machine.last_cache())
+
+
+def measure(
+    engine: str,
+    threads: int,
+    chosen: Sequence[Piece] | None = None,
+    watch: Watch = lambda engine, done, total: None,
+) -> Measured:
+    """Every piece's operations and seconds."""
+    every, block = list(chosen if chosen is not None else pieces()), block_of(engine)
+    counted = [works(piece.graph, piece.graph.shapes(batch=piece.batch), engine, block) for piece in every]
+    return list(zip(counted, seconds(engine, every, threads, watch)))
 
 
 def block_of(engine: str) -> int:
