@@ -5,12 +5,13 @@ A roofline of four terms, each kind of operation with rates of its own, measured
     seconds = per call + multiply-adds / arithmetic rate + bytes of maps / bandwidth + bytes of weights / bandwidth
 
 and three corrections, of multiply-adds at a map's sides and of few outputs, and of maps that are larger than the cores'
-caches.  The largest term is what bounds a layer: "overhead", "arithmetic" or "bandwidth".  Pure Python, no torch.
+caches; then by what the pieces of like shape took longer than that.  The largest term is what bounds a layer: "overhead", "arithmetic" or "bandwidth".  Pure Python, no torch.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,6 +24,9 @@ from convatlas.graph.source import InputSize, full_size, graph_of
 
 ENGINES = ("onnxruntime", "eager")
 BOUNDS = ("arithmetic", "bandwidth", "overhead")
+Point = tuple[float, float, float, float]
+REACH, DOUBT = 1.0, 0.3
+"""How far a piece says something of others, in powers of e; and how many near ones weigh as much as the rates."""
 VERSION = 2
 """Of the calibration's form: another one is measured anew."""
 
@@ -55,17 +59,32 @@ class Rates:
 class Ceilings:
     """What one engine reaches here.
 
-    rates: of each kind of ``cost.work``.  call: seconds of a whole call of the engine, beside its operations'.
+    rates: of each kind of ``cost.work``.  pieces: of each kind the shapes that were measured, and the logarithm of the
+    factor by which they took longer than the rates say.  call: seconds of a whole call of the engine, beside its operations'.
     block: channels that a convolution computes at once.  stream: what a byte of weights takes longer that
     comes out of memory.
     error: the median relative error of the rates on the shapes that they were fitted to.
     """
 
     rates: Mapping[str, Rates]
+    pieces: Mapping[str, tuple[Point, ...]]
     call: float
     block: int
     stream: float
     error: float
+
+    def factor(self, work: Work) -> float:
+        """How much longer than the rates say a work takes: what its kind's pieces did, the more the nearer they are."""
+        here, off, total = place(work), 0.0, DOUBT
+        for *there, logarithm in self.pieces.get(work.kind, ()):
+            weight = math.exp(-sum((a - b) ** 2 for a, b in zip(here, there)) / (2 * REACH**2))
+            off, total = off + weight * logarithm, total + weight
+        return math.exp(off / total)
+
+
+def place(work: Work) -> tuple[float, float, float]:
+    """Where a work's shape lies among others, by powers of e: multiply-adds, bytes of maps, bytes of weights."""
+    return math.log(work.macs + 1), math.log(work.moved + 1), math.log(work.weights + 1)
 
 
 @dataclass(frozen=True)
@@ -94,7 +113,11 @@ class Machine:
         if data["version"] != VERSION:
             raise KeyError("version")
         engines = {
-            name: Ceilings(**{**told, "rates": {kind: Rates(**rates) for kind, rates in told["rates"].items()}})
+            name: Ceilings(**{
+                **told,
+                "rates": {kind: Rates(**rates) for kind, rates in told["rates"].items()},
+                "pieces": {kind: tuple(map(tuple, points)) for kind, points in told["pieces"].items()},
+            })  # fmt: skip
             for name, told in data["engines"].items()
         }
         if any(set(KINDS) - set(told.rates) for told in engines.values()):
@@ -175,9 +198,9 @@ def _layers(run: Sequence[Work], found: Ceilings, near: int, stream: float) -> I
     names: dict[str, dict[str, None]] = {}
     for work in run:
         overhead, arithmetic, bandwidth = found.rates[work.kind].terms(work, near)
-        so_far = terms.setdefault(work.name, [0.0, 0.0, 0.0])
-        for place, term in enumerate((arithmetic, bandwidth + stream * work.weights, overhead)):
-            so_far[place] += term
+        so_far, factor = terms.setdefault(work.name, [0.0, 0.0, 0.0]), found.factor(work)
+        for i, term in enumerate((arithmetic * factor, bandwidth * factor + stream * work.weights, overhead * factor)):
+            so_far[i] += term
         names.setdefault(work.name, {}).update(dict.fromkeys(work.names))
     for name, each in terms.items():
         yield LayerTime(name, sum(each), BOUNDS[each.index(max(each))], tuple(names[name]))

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convatlas.cost import machine
-from convatlas.cost.latency import ENGINES, Ceilings, Machine, Rates
+from convatlas.cost.latency import ENGINES, Ceilings, Machine, Point, Rates, place
 from convatlas.cost.work import KINDS, Work, works
-from convatlas.deploy.micro import Piece, pieces
+from convatlas.deploy.micro import OTHER, Piece, other_layer, pieces
 from convatlas.deploy.sessions import Session, checked_threads, installed, opened
 from convatlas.errors import UnknownName
 from convatlas.files import write_whole
@@ -25,6 +25,9 @@ from convatlas.files import write_whole
 SPENT, VISITS, FEWEST = 0.05, 2, 4
 """Seconds that a piece is measured on a visit, how often all are visited, and runs at least."""
 TERMS = tuple(field.name for field in fields(Rates))
+TURNS, USUAL_ERROR = 12, 0.03
+MOST = 0.6
+"""Of a piece's time, for which one kind must stand if the piece is to say something of it."""
 LIKE = {"relu6": "relu", "tanh": "sigmoid", "hardsigmoid": "hardswish", "hardswish": "silu", "sigmoid": "silu", "grouped": "conv",
         "plain": "conv", "slice": "cat", "pad": "cat", "shuffle": "cat", "scale": "add", "norm": "add", "relu": "add",
         "cat": "add", "reorder": "add", "mean": "pool", "stem": "conv", "pointwise": "conv", "depthwise": "conv",
@@ -57,8 +60,8 @@ def calibrate(
     for name in wanted:
         if name not in ENGINES:
             raise UnknownName("engine", name, ENGINES)
-    number, measured = checked_threads(threads), list(chosen if chosen is not None else pieces())
-    found = {name: _ceilings(name, measured, number, watch) for name in wanted}
+    number = checked_threads(threads)
+    found = {name: _ceilings(name, chosen, number, watch) for name in wanted}
     versions = {name: metadata.version(name) for name in ("torch", "onnxruntime") if _has(name)}
     made = Machine(machine.processor(), number, machine.last_cache(), versions, str(date.today()), found, note,
                    near=machine.own_cache() * number)  # fmt: skip
@@ -76,7 +79,7 @@ def _has(name: str) -> bool:
     return True
 
 
-def _ceilings(engine: str, chosen: Sequence[Piece], threads: int, watch: Watch) -> Ceilings:
+def _ceilings(engine: str, chosen: Sequence[Piece] | None, threads: int, watch: Watch) -> Ceilings:
     rows = measure(engine, threads, chosen, watch)
     return fitted(rows, block_of(engine), machine.own_cache() * threads, machine.last_cache())
 
@@ -88,7 +91,7 @@ def measure(
     watch: Watch = lambda engine, done, total: None,
 ) -> Measured:
     """Every piece's operations and seconds."""
-    every, block = list(chosen if chosen is not None else pieces()), block_of(engine)
+    every, block = list(chosen if chosen is not None else pieces(engine)), block_of(engine)
     counted = [works(piece.graph, piece.graph.shapes(batch=piece.batch), engine, block) for piece in every]
     return list(zip(counted, seconds(engine, every, threads, watch)))
 
@@ -113,11 +116,12 @@ def seconds(
     """
     # Of one thread the processor's own time, which nobody else can take.
     clock = time.thread_time if threads == 1 else time.perf_counter
+    between = _between(engine, threads)
     runs: list[list[float]] = [[] for _ in measured]
     for visit in range(VISITS):
-        for place, piece in enumerate(measured):
-            watch(engine, visit * len(measured) + place, VISITS * len(measured))
-            runs[place] += _timed(_callable(piece, engine, threads), piece, clock)
+        for i, piece in enumerate(measured):
+            watch(engine, visit * len(measured) + i, VISITS * len(measured))
+            runs[i] += _timed(_callable(piece, engine, threads), piece, clock, between)
     watch(engine, VISITS * len(measured), VISITS * len(measured))
     return [min(found) for found in runs]
 
@@ -132,15 +136,27 @@ def _callable(piece: Piece, engine: str, threads: int) -> Callable[[NDArray[np.f
     return Session(opened(onnx_bytes(piece.graph), threads))
 
 
+def _between(engine: str, threads: int) -> Callable[[], object]:
+    """What is run before each run: in PyTorch, whose threads all pieces share, a layer whose weights fill the cores'
+    caches, as in a network the other layers do.  ONNX Runtime's threads would be asleep after it."""
+    if engine != "eager":
+        return lambda: None
+    call = _callable(other_layer(threads * machine.own_cache()), engine, threads)
+    given = np.ones((1, OTHER, 1, 1), np.float32)
+    return lambda: call(given)
+
+
 def _timed(
-    call: Callable[[NDArray[np.float32]], object], piece: Piece, clock: Callable[[], float]
-) -> list[float]:
+    call: Callable[[NDArray[np.float32]], object], piece: Piece, clock: Callable[[], float],
+    between: Callable[[], object],
+) -> list[float]:  # fmt: skip
     pictures = np.random.default_rng(0).standard_normal((piece.batch, *piece.graph.input_size)).astype(np.float32)
     call(pictures)
     call(pictures)
     found: list[float] = []
     start = time.perf_counter()
     while len(found) < FEWEST or time.perf_counter() - start < SPENT:
+        between()
         began = clock()
         call(pictures)
         found.append(clock() - began)
@@ -151,33 +167,63 @@ def _timed(
 
 
 def fitted(rows: Measured, block: int, near: int, cache: int) -> Ceilings:
-    """The rates of every kind by non-negative least squares of relative errors.
+    """The rates of every kind by non-negative least squares, so weighted that they meet the times' logarithms.
 
     near, cache: bytes of the caches of the cores, and of the last one.
     """
-    from scipy.optimize import nnls
-
     present = sorted({work.kind for row, _ in rows for work in row})
     columns = {kind: len(TERMS) * place for place, kind in enumerate(present)}
-    matrix = np.zeros((len(rows), len(TERMS) * len(present) + 2))
-    for line, (row, seconds) in zip(matrix, rows):
+    matrix, taken = np.zeros((len(rows), len(TERMS) * len(present) + 2)), np.array([took for _, took in rows])
+    for line, (row, _) in zip(matrix, rows):
         for work in row:
             at = columns[work.kind]
-            line[at : at + len(TERMS)] += np.array(work.terms(near)) / seconds
+            line[at : at + len(TERMS)] += work.terms(near)
         weights = sum(work.weights for work in row)
-        line[-2:] = np.array([1, weights if weights > cache else 0]) / seconds
-    scale = np.maximum(np.abs(matrix).max(0), 1e-30)
-    solved, _ = nnls(matrix / scale, np.ones(len(rows)), maxiter=100 * matrix.shape[1])
-    error = float(np.median(np.abs(matrix / scale @ solved - 1)))
-    values = solved / scale
+        line[-2:] = 1, weights if weights > cache else 0
+    values = _solved(matrix, taken)
     rates = {kind: Rates(*map(float, values[at : at + len(TERMS)])) for kind, at in columns.items()}
+    points = _points(rows, rates, matrix @ values, near)
     usual = next(iter(rates.values()))
     for kind in KINDS:
         like = kind
         while like not in rates and like in LIKE:
             like = LIKE[like]
         rates.setdefault(kind, rates.get(like, usual))
-    return Ceilings(rates, float(values[-2]), block, float(values[-1]), error)
+    error = float(np.median(np.abs(matrix @ values / taken - 1)))
+    return Ceilings(rates, points, float(values[-2]), block, float(values[-1]), error)
+
+
+def _points(
+    rows: Measured, rates: dict[str, Rates], predicted: NDArray[np.float64], near: int
+) -> dict[str, tuple[Point, ...]]:
+    """Of each kind its pieces' shapes, and how much longer than predicted they took; of those that are mostly of it."""
+    found: dict[str, list[Point]] = {}
+    for (row, took), whole in zip(rows, predicted):
+        parts: dict[str, list[tuple[float, Work]]] = {}
+        for work in row:
+            parts.setdefault(work.kind, []).append((sum(rates[work.kind].terms(work, near)), work))
+        for kind, each in parts.items():
+            if whole and sum(seconds for seconds, _ in each) > MOST * whole:
+                middle = np.mean([place(work) for _, work in each], 0)
+                found.setdefault(kind, []).append((*map(float, middle), float(np.log(took / whole))))
+    return {kind: tuple(points) for kind, points in found.items()}
+
+
+def _solved(matrix: NDArray[np.float64], taken: NDArray[np.float64]) -> NDArray[np.float64]:
+    """None below nothing.  Errors count by the time's logarithm, too much as too little; a large one counts less than
+    by its square, for a piece that was disturbed says nothing."""
+    from scipy.optimize import nnls
+
+    values, predicted = np.zeros(matrix.shape[1]), taken
+    for _ in range(TURNS):
+        off = np.maximum(np.abs(np.log(predicted / taken)), USUAL_ERROR)
+        weight = 1 / np.sqrt(predicted * taken * off)
+        weighted = matrix * weight[:, None]
+        scale = np.maximum(weighted.max(0), 1e-30)
+        solved, _ = nnls(weighted / scale, taken * weight, maxiter=100 * matrix.shape[1])
+        values = solved / scale
+        predicted = np.maximum(matrix @ values, 0.01 * taken)
+    return values
 
 
 def summary(found: Machine) -> dict[str, Any]:

@@ -121,16 +121,29 @@ WIDER: Sides = (  # inputs, outputs, side, kernel, all with stride 2
 LINEAR: Sides = (  # inputs, outputs, batch
     (128, 128, 1), (1280, 1000, 1), (2048, 1000, 1), (4096, 4096, 1), (9216, 4096, 1), (512, 512, 16), (2048, 1000, 16),
 )  # fmt: skip
-POOLED: Sides = ((64, 112), (192, 28), (512, 14))
-MAPS: Sides = ((64, 112), (64, 56), (256, 56), (256, 28), (512, 14), (1024, 7))
-ODD: Sides = ((36, 32), (168, 16), (232, 14), (728, 19))
+POOLED: Sides = ((64, 112), (192, 28), (512, 14), (16, 14))
+MAPS: Sides = ((64, 112), (64, 56), (256, 28), (512, 14), (1024, 7), (16, 14))
+ODD: Sides = ((36, 32), (232, 14), (728, 19), (12, 14))
 """Maps whose channels fill no blocks."""
-CURVED: Sides = ((32, 112), (144, 56), (480, 14))
+CURVED: Sides = ((32, 112), (144, 56), (480, 14), (16, 14))
 NORMED: Sides = ((96, 55), (256, 27))
 
 
-def pieces() -> Iterator[Piece]:
-    """All that are measured, of the widths and sizes that networks have."""
+OTHER = 1024
+"""Numbers that the other layer reads."""
+
+
+def other_layer(cache: int) -> Piece:
+    """A linear layer whose weights are twice so many bytes: when it has run, the caches hold nothing else."""
+    b = Build("other", OTHER, 1, 1)
+    return b.done(b.linear(b.op("flatten", 0, start=1, end=-1), OTHER, 2 * cache // (4 * OTHER)))
+
+
+def pieces(engine: str) -> Iterator[Piece]:
+    """All that are measured, of the widths and sizes that networks have.
+
+    An engine that makes an activation a part of the convolution before it is measured with both.
+    """
     yield from _convolutions()
     yield from _maps()
     for c, d, batch in LINEAR:
@@ -138,8 +151,11 @@ def pieces() -> Iterator[Piece]:
         x = b.op("flatten", 0, start=1, end=-1)
         yield b.done(*(b.linear(x, c, d) for _ in range(FEW if c * d < 1 << 22 else 1)), batch=batch)
     for c, side in CURVED:
-        for act in ("relu6", "silu", "hardswish", "hardsigmoid", "sigmoid", "tanh"):
-            yield repeated(act, (c, side, side), lambda b, x, c=c, a=act: b.conv(x, c, c, act=a), 2)
+        for act in ("relu", "relu6", "silu", "hardswish", "hardsigmoid", "sigmoid", "tanh"):
+            if engine == "eager":
+                yield repeated(act, (c, side, side), lambda b, x, a=act: b.op(a, x))
+            elif act != "relu":
+                yield repeated(act, (c, side, side), lambda b, x, c=c, a=act: b.conv(x, c, c, act=a), 2)
     for c, side in NORMED:
         lrn = dict(size=5, alpha=1e-4, beta=0.75, k=1.0)
         yield repeated("response norm", (c, side, side), lambda b, x, lrn=lrn: b.op("local_response_norm", x, **lrn), 2)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from convatlas.deploy.eager import with_threads
 from convatlas.graph.model import Graph, Node
@@ -22,7 +22,7 @@ class TorchPiece:
     def __init__(self, graph: Graph, threads: int):
         chance = torch.Generator().manual_seed(0)
         self._threads, self._ends = threads, graph.outputs or (len(graph.nodes) - 1,)
-        self._steps = [(node.inputs, RUN[node.op](node, _weights(node, chance))) for node in graph.nodes[1:]]
+        self._steps = [(node.inputs, _Step(RUN[node.op](node, _weights(node, chance)))) for node in graph.nodes[1:]]
 
     def __call__(self, pictures: NDArray[np.float32]) -> list[Tensor]:
         with torch.inference_mode(), with_threads(self._threads):
@@ -30,6 +30,17 @@ class TorchPiece:
             for inputs, run in self._steps:
                 maps.append(run(*(maps[source] for source in inputs)))
             return [maps[end] for end in self._ends]
+
+
+class _Step(nn.Module):
+    """A module, as networks' operations mostly are: calling one takes its time too."""
+
+    def __init__(self, run: Callable[..., Any]):
+        super().__init__()
+        self.run = run
+
+    def forward(self, *maps: Any) -> Any:
+        return self.run(*maps)
 
 
 def _weights(node: Node, chance: torch.Generator) -> list[Tensor]:
