@@ -25,7 +25,7 @@ from convatlas.graph.source import InputSize, full_size, graph_of
 ENGINES = ("onnxruntime", "eager")
 BOUNDS = ("arithmetic", "bandwidth", "overhead")
 Point = tuple[float, float, float, float]
-REACH, DOUBT = 1.0, 0.3
+REACH, DOUBT = 0.8, 0.1
 """How far a piece says something of others, in powers of e; and how many near ones weigh as much as the rates."""
 VERSION = 2
 """Of the calibration's form: another one is measured anew."""

@@ -33,7 +33,7 @@ LIKE = {"gelu": "silu", "mish": "silu", "scaled_tanh": "tanh", "softmax": "sigmo
 COPIES = {"cat": "cat", "pad": "cat", "same_pad2d": "pad", "channel_shuffle": "shuffle"}
 
 KINDS = ("conv", "stem", "pointwise", "depthwise", "grouped", "plain", "linear", "pool", "mean", "reorder", "relu",
-         "add", "scale", "norm", "cat", "slice", "pad", "shuffle", *CURVES)  # fmt: skip
+         "add", "scale", "norm", "cat", "slice", "pad", "shuffle", "idle", *CURVES)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +76,12 @@ def works(graph: Graph, shapes: Sequence[Shape], engine: str, block: int) -> lis
         return blocked(graph, shapes, block)
     norms, made = folds(graph), []
     for i, node in enumerate(graph.nodes):
-        if node.op in FREE | VIEWED or i in norms or changes_nothing(node, shapes, i):
+        if node.op in ("input", "parameter"):
             continue
-        made.append(work(node, shapes, i, kind_of(node, shapes, i, block), block))
+        if node.op in FREE | VIEWED or i in norms or changes_nothing(node, shapes, i):
+            made.append(Work(node.name, "idle", 0, 0, 0, 0, 0, (node.name,)))  # called all the same
+        else:
+            made.append(work(node, shapes, i, kind_of(node, shapes, i, block), block))
     return made
 
 

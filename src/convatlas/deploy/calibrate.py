@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 from convatlas.cost import machine
 from convatlas.cost.latency import ENGINES, Ceilings, Machine, Point, Rates, place
 from convatlas.cost.work import KINDS, Work, works
-from convatlas.deploy.micro import OTHER, Piece, other_layer, pieces
+from convatlas.deploy.micro import Piece, pieces
 from convatlas.deploy.sessions import Session, checked_threads, installed, opened
 from convatlas.errors import UnknownName
 from convatlas.files import write_whole
 
 SPENT, VISITS, FEWEST = 0.05, 2, 4
 """Seconds that a piece is measured on a visit, how often all are visited, and runs at least."""
+ROUNDS = 20
+"""Visits of those that are run once on each."""
 TERMS = tuple(field.name for field in fields(Rates))
 TURNS, USUAL_ERROR = 12, 0.03
 MOST = 0.6
@@ -116,13 +118,16 @@ def seconds(
     """
     # Of one thread the processor's own time, which nobody else can take.
     clock = time.thread_time if threads == 1 else time.perf_counter
-    between = _between(engine, threads)
     runs: list[list[float]] = [[] for _ in measured]
-    for visit in range(VISITS):
+    # In PyTorch all pieces share their threads, and run one after the other: each finds the caches as in a network,
+    # filled by others.  Sessions of ONNX Runtime have threads of their own, which first must wake.
+    calls = [_callable(piece, engine, threads) for piece in measured] if engine == "eager" else []
+    visits, once = (ROUNDS, True) if calls else (VISITS, False)
+    for visit in range(visits):
         for i, piece in enumerate(measured):
-            watch(engine, visit * len(measured) + i, VISITS * len(measured))
-            runs[i] += _timed(_callable(piece, engine, threads), piece, clock, between)
-    watch(engine, VISITS * len(measured), VISITS * len(measured))
+            watch(engine, visit * len(measured) + i, visits * len(measured))
+            runs[i] += _timed(calls[i] if calls else _callable(piece, engine, threads), piece, clock, once)
+    watch(engine, visits * len(measured), visits * len(measured))
     return [min(found) for found in runs]
 
 
@@ -136,27 +141,17 @@ def _callable(piece: Piece, engine: str, threads: int) -> Callable[[NDArray[np.f
     return Session(opened(onnx_bytes(piece.graph), threads))
 
 
-def _between(engine: str, threads: int) -> Callable[[], object]:
-    """What is run before each run: in PyTorch, whose threads all pieces share, a layer whose weights fill the cores'
-    caches, as in a network the other layers do.  ONNX Runtime's threads would be asleep after it."""
-    if engine != "eager":
-        return lambda: None
-    call = _callable(other_layer(threads * machine.own_cache()), engine, threads)
-    given = np.ones((1, OTHER, 1, 1), np.float32)
-    return lambda: call(given)
-
-
 def _timed(
-    call: Callable[[NDArray[np.float32]], object], piece: Piece, clock: Callable[[], float],
-    between: Callable[[], object],
-) -> list[float]:  # fmt: skip
+    call: Callable[[NDArray[np.float32]], object], piece: Piece, clock: Callable[[], float], once: bool
+) -> list[float]:
+    """Seconds of one run, or of several after two that warm up."""
     pictures = np.random.default_rng(0).standard_normal((piece.batch, *piece.graph.input_size)).astype(np.float32)
-    call(pictures)
-    call(pictures)
+    if not once:
+        call(pictures)
+        call(pictures)
     found: list[float] = []
     start = time.perf_counter()
-    while len(found) < FEWEST or time.perf_counter() - start < SPENT:
-        between()
+    while not found or not (once or (len(found) >= FEWEST and time.perf_counter() - start >= SPENT)):
         began = clock()
         call(pictures)
         found.append(clock() - began)

@@ -129,16 +129,6 @@ CURVED: Sides = ((32, 112), (144, 56), (480, 14), (16, 14))
 NORMED: Sides = ((96, 55), (256, 27))
 
 
-OTHER = 1024
-"""Numbers that the other layer reads."""
-
-
-def other_layer(cache: int) -> Piece:
-    """A linear layer whose weights are twice so many bytes: when it has run, the caches hold nothing else."""
-    b = Build("other", OTHER, 1, 1)
-    return b.done(b.linear(b.op("flatten", 0, start=1, end=-1), OTHER, 2 * cache // (4 * OTHER)))
-
-
 def pieces(engine: str) -> Iterator[Piece]:
     """All that are measured, of the widths and sizes that networks have.
 
@@ -156,6 +146,8 @@ def pieces(engine: str) -> Iterator[Piece]:
                 yield repeated(act, (c, side, side), lambda b, x, a=act: b.op(a, x))
             elif act != "relu":
                 yield repeated(act, (c, side, side), lambda b, x, c=c, a=act: b.conv(x, c, c, act=a), 2)
+    if engine == "eager":
+        yield repeated("idle", (16, 14, 14), lambda b, x: b.op("identity", x), 4 * FEW)
     for c, side in NORMED:
         lrn = dict(size=5, alpha=1e-4, beta=0.75, k=1.0)
         yield repeated("response norm", (c, side, side), lambda b, x, lrn=lrn: b.op("local_response_norm", x, **lrn), 2)

@@ -84,6 +84,7 @@ def _plainly(run: Run) -> Callable[[Node, list[Tensor]], Run]:
 RUN: dict[str, Callable[[Node, list[Tensor]], Run]] = {
     "conv2d": _conv,
     "linear": _plainly(F.linear),
+    "identity": _plainly(lambda x: x),
     "max_pool2d": _pool(F.max_pool2d),
     "avg_pool2d": _pool(F.avg_pool2d),
     "adaptive_avg_pool2d": _plainly(lambda x: F.adaptive_avg_pool2d(x, 1)),
