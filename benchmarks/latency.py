@@ -90,7 +90,7 @@ def of_pieces(engine_kind: str, threads: int) -> tuple[np.ndarray, np.ndarray]:
     from convatlas.deploy.calibrate import measure
 
     rows = measure(engine_kind, threads)
-    layers = ("conv", "stem", "pointwise", "depthwise", "grouped", "linear")
+    layers = ("conv", "stem", "pointwise", "depthwise", "grouped", "plain", "linear")
     counted = [(sum(w.macs for w in row if w.kind in layers), sum(w.kind in layers for w in row)) for row, _ in rows]
     kept = [i for i, (macs, _) in enumerate(counted) if macs]
     return np.array(counted, float)[kept], np.array([rows[i][1] for i in kept])

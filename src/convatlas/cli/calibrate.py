@@ -110,8 +110,9 @@ def print_machine(found: Machine) -> None:
             for kind, rates in told.rates.items()
         ]
         output.print_table(rows, [*rows[0]], title=f"[bold]{name}[/]")
+        stream = f"; weights out of memory at {1e-9 / told.stream:.1f} GB/s beside that" if told.stream else ""
         console.print(
-            f"{1e6 * told.call:.0f} us a call beside its operations'; weights out of memory at "
-            f"{1e-9 / told.stream:.1f} GB/s. The pieces themselves are met to {percent(told.error)} (median).",
+            f"{1e6 * told.call:.0f} us a call beside its operations'{stream}. The rates meet the pieces' times to "
+            f"{percent(told.error)} (median); what pieces of like shape took longer is said of others too.",
             style="dim",
         )  # fmt: skip

@@ -47,6 +47,8 @@ class _Run:
         for i, node in enumerate(graph.nodes):
             if node.op in FREE or i in norms or changes_nothing(node, shapes, i):
                 self._passes(i, node)
+                if i in norms:
+                    self._names(self.at[i], node)
             else:
                 self._runs(i, node)
         for i in graph.outputs or (len(graph.nodes) - 1,):
@@ -77,7 +79,9 @@ class _Run:
             if lies:
                 self.made[-1] = replace(self.made[-1], macs=bytes_of(self.shapes[i], self.block) // 4)
         elif op in ("max_pool2d", "avg_pool2d") or (op.startswith("adaptive") and self._lies(node)):
-            self._gives(i, node, self.shapes[i][1] % self.block == 0 and self.block > 1, kind_of(node, self.shapes, i, 1))
+            self._gives(
+                i, node, self.shapes[i][1] % self.block == 0 and self.block > 1, kind_of(node, self.shapes, i, 1)
+            )
         elif op in EACH:
             self._gives(i, node, self._lies(node), kind_of(node, self.shapes, i, 1))
         elif op in ("add", "mul"):
@@ -136,9 +140,12 @@ class _Run:
                 moved = 2 * bytes_of(self.shapes[i], self.block if self.lies[source] else 1)
                 kind = kind_of(node, self.shapes, i, 1)
                 self.made.append(Work(self.made[into].name, kind, 0, 0, 0, moved, 0))
-        self.made[into] = replace(self.made[into], names=(*self.made[into].names, node.name))
+        self._names(into, node)
         self.at[i], self.lies[i] = into, self.made[into].kind != "linear" and self.lies[node.inputs[0]]
         return True
+
+    def _names(self, into: int, node: Node) -> None:
+        self.made[into] = replace(self.made[into], names=(*self.made[into].names, node.name))
 
     # ---- how maps lie -----------------------------------------------------------------------------------
 

@@ -4,8 +4,9 @@ A roofline of four terms, each kind of operation with rates of its own, measured
 
     seconds = per call + multiply-adds / arithmetic rate + bytes of maps / bandwidth + bytes of weights / bandwidth
 
-and three corrections, of multiply-adds at a map's sides and of few outputs, and of maps that are larger than the cores'
-caches; then by what the pieces of like shape took longer than that.  The largest term is what bounds a layer: "overhead", "arithmetic" or "bandwidth".  Pure Python, no torch.
+with three corrections, of multiply-adds at a map's sides, of those with few outputs, and of maps larger than the cores'
+caches; then by what measured shapes like it took longer than that.  The largest term is what bounds a layer:
+"overhead", "arithmetic" or "bandwidth".  Pure Python, no torch.
 """
 
 from __future__ import annotations
@@ -59,8 +60,10 @@ class Rates:
 class Ceilings:
     """What one engine reaches here.
 
-    rates: of each kind of ``cost.work``.  pieces: of each kind the shapes that were measured, and the logarithm of the
-    factor by which they took longer than the rates say.  call: seconds of a whole call of the engine, beside its operations'.
+    rates: of each kind of ``cost.work``.
+    pieces: of each kind the shapes that were measured, and the logarithm of the factor by which they took longer than
+    the rates say.
+    call: seconds of a whole call of the engine, beside its operations'.
     block: channels that a convolution computes at once.  stream: what a byte of weights takes longer that
     comes out of memory.
     error: the median relative error of the rates on the shapes that they were fitted to.
@@ -75,14 +78,14 @@ class Ceilings:
 
     def factor(self, work: Work) -> float:
         """How much longer than the rates say a work takes: what its kind's pieces did, the more the nearer they are."""
-        here, off, total = place(work), 0.0, DOUBT
+        here, off, total = position(work), 0.0, DOUBT
         for *there, logarithm in self.pieces.get(work.kind, ()):
             weight = math.exp(-sum((a - b) ** 2 for a, b in zip(here, there)) / (2 * REACH**2))
             off, total = off + weight * logarithm, total + weight
         return math.exp(off / total)
 
 
-def place(work: Work) -> tuple[float, float, float]:
+def position(work: Work) -> tuple[float, float, float]:
     """Where a work's shape lies among others, by powers of e: multiply-adds, bytes of maps, bytes of weights."""
     return math.log(work.macs + 1), math.log(work.moved + 1), math.log(work.weights + 1)
 
@@ -112,14 +115,11 @@ class Machine:
         """Raises KeyError and TypeError for what is no calibration of this form."""
         if data["version"] != VERSION:
             raise KeyError("version")
-        engines = {
-            name: Ceilings(**{
-                **told,
-                "rates": {kind: Rates(**rates) for kind, rates in told["rates"].items()},
-                "pieces": {kind: tuple(map(tuple, points)) for kind, points in told["pieces"].items()},
-            })  # fmt: skip
-            for name, told in data["engines"].items()
-        }
+        engines = {}
+        for name, told in data["engines"].items():
+            rates = {kind: Rates(**each) for kind, each in told["rates"].items()}
+            points = {kind: tuple((a, b, c, d) for a, b, c, d in each) for kind, each in told["pieces"].items()}
+            engines[name] = Ceilings(**{**told, "rates": rates, "pieces": points})
         if any(set(KINDS) - set(told.rates) for told in engines.values()):
             raise KeyError("rates")
         return cls(**{**data, "engines": engines})
@@ -207,10 +207,13 @@ def _layers(run: Sequence[Work], found: Ceilings, near: int, stream: float) -> I
 
 
 def calibrated(path: Path | None = None) -> Machine:
-    """This machine's calibration.  Raises ConvatlasError where there is none, or it is another machine's or damaged."""
-    from convatlas.cost.machine import place, processor
+    """This machine's calibration.
 
-    path = path or place()
+    Raises ConvatlasError where there is none, and for one of another machine or other versions, or a damaged one.
+    """
+    from convatlas.cost import machine
+
+    path = path or machine.place()
     again = "run convatlas calibrate"
     try:
         found = Machine.from_json(json.loads(path.read_text(encoding="utf-8")))
@@ -218,6 +221,9 @@ def calibrated(path: Path | None = None) -> Machine:
         raise ConvatlasError(f"no calibration of this machine; {again}") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise ConvatlasError(f"the calibration in {path} is damaged, or of another version; {again}") from None
-    if found.processor != processor():
+    if found.processor != machine.processor():
         raise ConvatlasError(f"the calibration in {path} is of another processor, {found.processor}; {again}")
+    for name, version in found.versions.items():
+        if version != machine.version_of(name):
+            raise ConvatlasError(f"the calibration in {path} is of {name} {version}; {again}")
     return found

@@ -6,6 +6,7 @@ import os
 import platform
 from contextlib import suppress
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 
 from convatlas.files import cache_dir
@@ -39,6 +40,14 @@ def processor_name() -> str:
 def processor() -> str:
     """Its name, and how many cores it has here."""
     return f"{processor_name()}, {os.cpu_count()} cores"
+
+
+def version_of(package: str) -> str | None:
+    """Of an installed package."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def flags() -> frozenset[str]:

@@ -43,8 +43,8 @@ class Work:
     name: of the graph's node for which it is done; the fused ones are ``names``.  kind: one of KINDS, each of which
     has rates of its own.
     macs: multiply-adds, of channels filled up to the width in which they are computed; of a pool what it reads.
-    edge: those of them in the columns at a map's sides, where a kernel hangs over.  narrow: of a convolution with few
-    outputs, those for which what was read is used only so few times.
+    edge: those of them in the columns at a map's sides, where a kernel hangs over.
+    narrow: of a convolution with few outputs, those for which what was read is used only so few times.
     moved: bytes of maps read and written; weights: bytes of parameters.
     """
 
@@ -58,8 +58,8 @@ class Work:
     names: tuple[str, ...] = ()
 
     def terms(self, near: int) -> tuple[float, ...]:
-        """What it costs, to be multiplied by a kind's rates: calls, multiply-adds, those at the edge, narrow ones, bytes
-        of maps, bytes of maps that do not fit into ``near`` bytes of cache, bytes of weights."""
+        """What it costs, to be multiplied by a kind's rates: calls, multiply-adds, those at the edge, narrow ones,
+        bytes of maps, of those that do not fit into ``near`` bytes of cache, and of weights."""
         far = self.moved if self.moved > near else 0
         return 1, self.macs, self.edge, self.narrow, self.moved, far, self.weights
 
@@ -119,9 +119,7 @@ def kind_of(node: Node, shapes: Sequence[Shape], i: int, block: int) -> str:
     return found if found in KINDS else "linear" if op == "rbf" else "add"
 
 
-def work(
-    node: Node, shapes: Sequence[Shape], i: int, kind: str, block: int, *, full: bool = True
-) -> Work:
+def work(node: Node, shapes: Sequence[Shape], i: int, kind: str, block: int, *, full: bool = True) -> Work:
     """The work of one node.  full: its maps' channels are filled up to whole blocks."""
     sources = [shapes[source] for source in node.inputs]
     if node.op == "conv2d":

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from datetime import date
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convatlas.cost import machine
-from convatlas.cost.latency import ENGINES, Ceilings, Machine, Point, Rates, place
+from convatlas.cost.latency import ENGINES, Ceilings, Machine, Point, Rates, position
 from convatlas.cost.work import KINDS, Work, works
-from convatlas.deploy.micro import Piece, pieces
+from convatlas.deploy.micro import Piece
+from convatlas.deploy.pieces import pieces
 from convatlas.deploy.sessions import Session, checked_threads, installed, opened
 from convatlas.errors import UnknownName
 from convatlas.files import write_whole
@@ -30,10 +30,10 @@ TERMS = tuple(field.name for field in fields(Rates))
 TURNS, USUAL_ERROR = 12, 0.03
 MOST = 0.6
 """Of a piece's time, for which one kind must stand if the piece is to say something of it."""
-LIKE = {"relu6": "relu", "tanh": "sigmoid", "hardsigmoid": "hardswish", "hardswish": "silu", "sigmoid": "silu", "grouped": "conv",
-        "plain": "conv", "slice": "cat", "pad": "cat", "shuffle": "cat", "scale": "add", "norm": "add", "relu": "add",
-        "cat": "add", "reorder": "add", "mean": "pool", "stem": "conv", "pointwise": "conv", "depthwise": "conv",
-        "local_response_norm": "tanh"}  # fmt: skip
+LIKE = {"relu6": "relu", "tanh": "sigmoid", "hardsigmoid": "hardswish", "hardswish": "silu", "sigmoid": "silu",
+        "silu": "relu", "local_response_norm": "tanh", "grouped": "conv", "plain": "conv", "stem": "conv",
+        "pointwise": "conv", "depthwise": "conv", "slice": "cat", "pad": "cat", "shuffle": "cat", "mean": "pool",
+        "scale": "add", "norm": "add", "relu": "add", "cat": "add", "reorder": "add"}  # fmt: skip
 """What has no piece of its own goes by another's rates."""
 
 Watch = Callable[[str, int, int], None]
@@ -64,21 +64,14 @@ def calibrate(
             raise UnknownName("engine", name, ENGINES)
     number = checked_threads(threads)
     found = {name: _ceilings(name, chosen, number, watch) for name in wanted}
-    versions = {name: metadata.version(name) for name in ("torch", "onnxruntime") if _has(name)}
+    of = {"eager": "torch", "onnxruntime": "onnxruntime"}
+    versions = {of[name]: machine.version_of(of[name]) or "" for name in wanted}
     made = Machine(machine.processor(), number, machine.last_cache(), versions, str(date.today()), found, note,
                    near=machine.own_cache() * number)  # fmt: skip
     path = out or machine.place()
     text = json.dumps(made.to_json(), indent=1)
     write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
     return made
-
-
-def _has(name: str) -> bool:
-    try:
-        metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 def _ceilings(engine: str, chosen: Sequence[Piece] | None, threads: int, watch: Watch) -> Ceilings:
@@ -191,7 +184,7 @@ def fitted(rows: Measured, block: int, near: int, cache: int) -> Ceilings:
 def _points(
     rows: Measured, rates: dict[str, Rates], predicted: NDArray[np.float64], near: int
 ) -> dict[str, tuple[Point, ...]]:
-    """Of each kind its pieces' shapes, and how much longer than predicted they took; of those that are mostly of it."""
+    """Of each kind the shapes of the pieces that are mostly of it, and how much longer than predicted they took."""
     found: dict[str, list[Point]] = {}
     for (row, took), whole in zip(rows, predicted):
         parts: dict[str, list[tuple[float, Work]]] = {}
@@ -199,8 +192,9 @@ def _points(
             parts.setdefault(work.kind, []).append((sum(rates[work.kind].terms(work, near)), work))
         for kind, each in parts.items():
             if whole and sum(seconds for seconds, _ in each) > MOST * whole:
-                middle = np.mean([place(work) for _, work in each], 0)
-                found.setdefault(kind, []).append((*map(float, middle), float(np.log(took / whole))))
+                middle = np.mean([position(work) for _, work in each], 0)
+                a, b, c = map(float, middle)
+                found.setdefault(kind, []).append((a, b, c, float(np.log(took / whole))))
     return {kind: tuple(points) for kind, points in found.items()}
 
 

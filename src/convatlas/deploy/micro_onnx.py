@@ -32,7 +32,9 @@ def onnx_bytes(graph: Graph) -> bytes:
             WRITERS[node.op](writing, place, node, [shapes[source] for source in node.inputs])
     ends = graph.outputs or (len(graph.nodes) - 1,)
     given = helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", *graph.input_size])
-    gives = [helper.make_tensor_value_info(writing.gives[end], TensorProto.FLOAT, ["N", *shapes[end][1:]]) for end in ends]
+    gives = [
+        helper.make_tensor_value_info(writing.gives[end], TensorProto.FLOAT, ["N", *shapes[end][1:]]) for end in ends
+    ]
     made = helper.make_graph(writing.nodes, graph.name, [given], gives, writing.tensors)
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
     content: bytes = model.SerializeToString()
@@ -95,7 +97,7 @@ def _silu(w: _Writing, place: int, node: Node, shapes: Sequence[Any]) -> None:
 
 
 def _clip(w: _Writing, place: int, node: Node, shapes: Sequence[Any]) -> None:
-    ends = [w.tensor(f"{node.name}.{end}", np.float32(end)) for end in (0, 6)]
+    ends = [w.tensor(f"{node.name}.{end}", np.array(end, np.float32)) for end in (0, 6)]
     w.gives[place] = w.node("Clip", [*w.inputs(node), *ends], node.name)
 
 
@@ -153,14 +155,13 @@ def _response_norm(w: _Writing, place: int, node: Node, shapes: Sequence[Any]) -
     """By an average over neighbours, as torch writes it; ONNX's own operation has other code."""
     (x,) = w.inputs(node)
     size, name = node.attrs["size"], node.name
-    channels, height, width = shapes[0][1:]
     axis = w.tensor(f"{name}.axis", [1])
     y = w.node("Unsqueeze", [w.node("Mul", [x, x], f"{name}.0"), axis], f"{name}.1")
     y = w.node("Pad", [y, w.tensor(f"{name}.pads", [0, 0, size // 2, 0, 0, 0, 0, (size - 1) // 2, 0, 0])], f"{name}.2")
     y = w.node("AveragePool", [y], f"{name}.3", kernel_shape=[size, 1, 1], strides=[1, 1, 1])
     y = w.node("Squeeze", [y, axis], f"{name}.4")
     for i, (op, value) in enumerate((("Mul", 1e-4), ("Add", 1.0), ("Pow", 0.75)), 5):
-        y = w.node(op, [y, w.tensor(f"{name}.{op}", np.float32(value))], f"{name}.{i}")
+        y = w.node(op, [y, w.tensor(f"{name}.{op}", np.array(value, np.float32))], f"{name}.{i}")
     w.gives[place] = w.node("Div", [x, y], name)
 
 

@@ -56,8 +56,8 @@ Run = Callable[..., Any]
 
 
 def _conv(node: Node, weights: list[Tensor]) -> Run:
-    a = node.attrs
-    return lambda x: F.conv2d(x, *weights, stride=a["stride"], padding=a["padding"], groups=a["groups"])
+    a, (weight, bias) = node.attrs, weights
+    return lambda x: F.conv2d(x, weight, bias, stride=a["stride"], padding=a["padding"], groups=a["groups"])
 
 
 def _pool(pool: Run) -> Callable[[Node, list[Tensor]], Run]:
@@ -69,8 +69,9 @@ def _pool(pool: Run) -> Callable[[Node, list[Tensor]], Run]:
 
 
 def _norm(node: Node, weights: list[Tensor]) -> Run:
-    mean, var = torch.zeros_like(weights[0]), torch.ones_like(weights[0])
-    return lambda x: F.batch_norm(x, mean, var, *weights)
+    weight, bias = weights
+    mean, var = torch.zeros_like(weight), torch.ones_like(weight)
+    return lambda x: F.batch_norm(x, mean, var, weight, bias)
 
 
 def _pad(node: Node, weights: list[Tensor]) -> Run:
