@@ -88,16 +88,17 @@ class Building:
 
     def _fastest(self) -> tuple[str, bool]:
         """By turns, on one picture, and whether that was measured: on a busy machine it is ONNX Runtime unseen."""
-        kinds = [self.torch("eager"), *([self.torch("cuda")] if self._has_gpu() else [])]
+        crowded = busy(LOOK).too_busy(self.threads)  # what would be measured is the others
         try:
-            kinds.append(self.onnxruntime())
+            kinds = [self.onnxruntime()]
         except ConvatlasError as error:
             logger.warning("%s; PyTorch runs it", error)
+            kinds = []
+        if crowded and kinds:
+            return "onnxruntime", False
+        kinds += [self.torch("eager"), *([self.torch("cuda")] if self._has_gpu() else [])]
         if len(kinds) == 1:
             return kinds[0].kind, True
-        if busy(LOOK).too_busy(self.threads):  # what would be measured is the others
-            logger.debug("the machine is busy: which engine is the fastest is not measured now")
-            return kinds[-1].kind, False
         picture = np.zeros((1, *self.input_size), np.float32)
         calls = {one.kind: partial(one, picture) for one in kinds}
         times = interleaved(calls, rounds=ROUNDS, seconds=SHORT)
