@@ -70,7 +70,7 @@ def to_onnx(
 
 def _exported(net: nn.Module, path: Path, input_size: tuple[int, int, int], kind: str) -> None:
     picture = torch.zeros(2, *input_size)
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         if kind == "dynamo":
             torch.onnx.export(net, (picture,), str(path), dynamo=True, opset_version=OPSET, input_names=[INPUT],
                               output_names=[OUTPUT], dynamic_shapes=({0: "batch"},), external_data=False,
@@ -82,7 +82,7 @@ def _exported(net: nn.Module, path: Path, input_size: tuple[int, int, int], kind
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """The exporters print (from C++ too), warn and log; what matters is raised."""
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)
