@@ -66,14 +66,24 @@ def versions() -> tuple[str, ...]:
 @cache
 def processor() -> str:
     """Its model and what it can do."""
+    words = [_told().get("model name", platform.processor()), " ".join(sorted(flags()))]
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:DIGITS]
+
+
+def flags() -> frozenset[str]:
+    """What Linux says that this processor can do: "avx2", "avx512_vnni" …; nothing on other systems."""
+    return frozenset(_told().get("flags", "").split())
+
+
+@cache
+def _told() -> dict[str, str]:
     told: dict[str, str] = {}
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             name, _, value = line.partition(":")
-            if name.strip() in ("model name", "flags", "Features"):
+            if name.strip() in ("model name", "flags"):
                 told.setdefault(name.strip(), value.strip())
-    words = [told.get("model name", platform.processor()), " ".join(sorted(told.get("flags", "").split()))]
-    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:DIGITS]
+    return told
 
 
 def find(network: str, key: str) -> bytes | None:
