@@ -58,8 +58,8 @@ def quantize(
     weights
         default, the source of published weights by its name, a file, or a run.
     method
-        auto takes the first that holds: whole (all layers), first3, first6, first12 (so many convolutions stay in
-        float), entropy (first6, with ranges by entropy).
+        auto takes the first that holds: whole (all layers), entropy (the same with ranges by entropy), first3, first6
+        (so many convolutions stay in float), first6entropy.
     pictures
         How many training pictures calibrate.
     tested
@@ -109,8 +109,9 @@ def print_quantized(made: Quantized) -> None:
         console.print(f"agreement: the first class is the same; by its own probabilities the network expects to lose "
                       f"{max(0, made.drop):.2f} points of accuracy", soft_wrap=True)  # fmt: skip
     bits = ", weights in 7 bits" if made.weight_bits == 7 else ""
-    console.print(f"{made.said}{bits}; calibrated on {made.calibrated:,} {made.calibrated_on} pictures, compared on "
-                  f"{made.tested:,} {made.tested_on} pictures of {made.data}", soft_wrap=True)  # fmt: skip
+    by = f"{made.calibrated:,} {made.calibrated_on}".strip()
+    console.print(f"{made.said}{bits}; calibrated on {by} pictures, compared on {made.tested:,} {made.tested_on} "
+                  f"pictures of {made.data}", soft_wrap=True)  # fmt: skip
     others = [f"{name} {drop:+.2f}" for name, drop in made.tried.items() if name != made.method]
     if others:
         console.print(f"tried too, points lost where methods are chosen: {', '.join(others)}", soft_wrap=True)

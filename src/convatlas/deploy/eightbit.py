@@ -31,27 +31,25 @@ class Method:
     """How a network is quantized.
 
     said: in words.  first: so many convolutions from the picture on stay in float, with what is among them: there the
-    maps are large and errors go through all that follows.  ranges: "MinMax" or "Entropy" (the range of a map's values
-    that keeps most of their distribution).  gates: whether sigmoids and products are quantized too.
+    maps are large, and errors go through all that follows.  ranges: of a map's values, "MinMax", or "Entropy", which
+    leaves out what is rare and far away.
     """
 
     said: str
     first: int = 0
     ranges: str = "MinMax"
-    gates: bool = True
 
 
-#           in words                                       first  ranges     gates
+#                    in words                                                      first  ranges
 METHODS = {
-    "whole":        Method("all layers in 8 bits"),
-    "first3":       Method("the first 3 convolutions in float", 3),
-    "first6":       Method("the first 6 convolutions in float", 6),
-    "first12":      Method("the first 12 convolutions in float", 12),
-    "entropy":      Method("the first 6 convolutions in float, ranges by entropy", 6, "Entropy"),
+    "whole":         Method("all layers in 8 bits"),
+    "entropy":       Method("all layers in 8 bits, ranges by entropy",              0,    "Entropy"),
+    "first3":        Method("all but the first 3 convolutions in 8 bits",           3),
+    "first6":        Method("all but the first 6 convolutions in 8 bits",           6),
+    "first6entropy": Method("all but the first 6 convolutions in 8 bits, ranges by entropy", 6, "Entropy"),
 }  # fmt: skip
-"""In the order in which they are tried: the least of the network in float first."""
-
-GATES = ("Sigmoid", "HardSigmoid", "HardSwish", "Mul")
+"""In the order in which they are tried (benchmarks/results/quantization.txt).  Of maps with few values that are far
+away, as swish gives them, ranges by entropy keep more; in networks of depthwise layers the first layers in float do."""
 
 
 def saturates() -> bool:
@@ -116,8 +114,7 @@ def _in_float(path: Path, method: Method) -> list[str]:
     nodes = _nodes(path)[1]
     convolutions = [place for place, node in enumerate(nodes) if node.op_type == "Conv"]
     end = convolutions[method.first] if method.first < len(convolutions) else len(nodes)
-    kept = [node.name for node in nodes[: end if method.first else 0]]
-    return kept if method.gates else kept + [node.name for node in nodes[len(kept) :] if node.op_type in GATES]
+    return [node.name for node in nodes[: end if method.first else 0]]
 
 
 def _nodes(path: Path) -> tuple[str, Any]:

@@ -171,7 +171,7 @@ def _of_one(
     if len(split) == 1:
         notes = (*notes, "one picture calibrates and tests")
     test = Sample(split, np.sort(rest[:tested]), "other", order)
-    return Samples(spec, Sample(split, np.sort(chance[:first]), "folder's"), test, test, notes)
+    return Samples(spec, Sample(split, np.sort(chance[:first]), ""), test, test, notes)
 
 
 def _some(count: int, most: int, seed: int) -> NDArray[np.int64]:
