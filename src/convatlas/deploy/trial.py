@@ -72,7 +72,7 @@ class Trial:
     ):
         self._folder, self._threads, self._bits = folder, threads, weight_bits
         self.file = folder / "float.onnx"
-        self.record = _as_onnx(os.fspath(model), weights, threads, self.file)
+        self.record = _as_onnx(os.fspath(model), weights, self.file)
         self.travelling = of_file(self.file, self.record)
         self.unread: set[str] = set()
         self._plain = Session(opened(self.file, threads))
@@ -167,12 +167,16 @@ def _runs(run: Session, pictures: NDArray[np.float32]) -> Callable[[], object]:
 
 # ---- the network in float -----------------------------------------------------------------------------------
 
+RANDOM = "has random weights: it has no answers that could be kept in 8 bits"
 
-def _as_onnx(model: str, weights: str | os.PathLike[str], threads: int, out: Path) -> dict[str, Any]:
+
+def _as_onnx(model: str, weights: str | os.PathLike[str], out: Path) -> dict[str, Any]:
     """Write MODEL as ONNX in float, and return what it says of itself.
 
     Raises ConvatlasError for random weights, 8 bits, and a file that does not say how pictures are prepared for it.
     """
+    if weights == "none":
+        raise ConvatlasError(f"{model} {RANDOM}")
     if model.lower().endswith(".onnx"):
         if not Path(model).is_file():
             raise ConvatlasError(f"no file {model}")
@@ -185,14 +189,11 @@ def _as_onnx(model: str, weights: str | os.PathLike[str], threads: int, out: Pat
         if "quantized" in record or eightbit.is_quantized(out):
             raise ConvatlasError(f"{model} is in 8 bits already")
     else:
-        from convatlas.deploy.building import Building
-        from convatlas.deploy.onnxing import to_onnx
-        from convatlas.deploy.told import record_of_net
+        from convatlas.deploy.export import export
 
-        made = Building(model, weights, threads, None, None, cache=False)
-        record = record_of_net(made.net, made.input_size, made.travelling)
-        to_onnx(made.net, out, input_size=made.input_size, record=record)
-    untrained = not record["weights"] and not record["run"] and not record["network"].startswith("module:")
-    if weights == "none" or untrained:
-        raise ConvatlasError(f"{model} has random weights: it has no answers that could be kept in 8 bits")
+        export(model, "onnx", out, weights=weights)
+        record = carried.read(out)
+        assert record is not None
+    if not record["weights"] and not record["run"] and not record["network"].startswith("module:"):
+        raise ConvatlasError(f"{model} {RANDOM}")
     return record
