@@ -77,8 +77,8 @@ def quantize(
     json
         Print the figures as JSON.
 
-    It is kept where it is faster or half as large, and loses no more than --max-drop; else nothing is written, and the
-    exit status is 1. Without classes the answers of both are compared.
+    It is kept where it is faster, or half as large and hardly slower, and loses no more than --max-drop; else nothing is
+    written, and the exit status is 1. Without classes the answers of both are compared.
     """
     from convatlas.deploy.quantize import quantize as make
 
@@ -120,7 +120,7 @@ def print_quantized(made: Quantized) -> None:
     for reason in made.unread[:FEW]:
         errors.print(f"convatlas: {reason}", style="yellow", soft_wrap=True, markup=False)
     if made.unread:
-        errors.print(f"convatlas: {len(made.unread):,} pictures were left out that cannot be read", style="yellow")
+        errors.print(f"convatlas: left out that cannot be read: {len(made.unread):,}", style="yellow")
     if made.path is None:
         errors.print(f"convatlas: nothing was written: {made.reason} (--force writes it)", style="red", soft_wrap=True)
         return

@@ -22,10 +22,10 @@ from convatlas.errors import ConvatlasError, UnknownName
 from convatlas.files import write_whole
 from convatlas.registry import data_of, record_of_run
 
-FASTER, SMALLER = 1.05, 2.0
-"""A gain: so many times as fast on one picture, or so many times smaller."""
+FASTER, SMALLER, NO_SLOWER = 1.05, 2.0, 0.8
+"""A gain: so many times as fast on one picture; or so many times smaller, and at least so many times as fast."""
 FEW = 20
-"""Pictures for a calibration that is more than a guess."""
+"""Pictures for a calibration, or a test, that is more than a guess."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,8 @@ def quantize(
     out: the file; by default NETWORK-int8.onnx, of a run and of a file beside it.
     method: one of METHODS, or "auto": the first of them that holds, tried on validation pictures.
     pictures: how many calibrate; tested: how many test, at most.
-    max_drop: points of accuracy that may be lost.  It gains where that holds, and it is faster or half as large.
+    max_drop: points of accuracy that may be lost.  It gains where that holds, and it is faster, or half as large and
+    hardly slower.
     weight_bits: 7 for x86 processors without VNNI, where sums of 8 bits overflow; by default as this one asks.
     force: write it even where it does not gain.  seed: decides which pictures are taken.
     watch: is told what is being done.
@@ -142,9 +143,10 @@ def _result(
         Figures(accuracy, sizes[name], *times[name])
         for name, accuracy in (("float32", seen.before), ("int8", seen.after))
     )
-    notes = list(found.notes)
-    if made.calibrated < FEW:
-        notes.append(f"only {made.calibrated} pictures calibrate; {FEW} are few")
+    notes = [f"{note}: answers are compared" if found.test.order is None else note for note in found.notes]
+    for count, doing in ((made.calibrated, "calibrate"), (seen.pictures, "test")):
+        if count < FEW:
+            notes.append(f"few pictures {doing}, {count}: with fewer than {FEW} the figures are a guess")
     kept, reason = _verdict(seen, before, after, max_drop)
     return Quantized(
         path=None,
@@ -176,8 +178,8 @@ def _verdict(seen: Comparison, before: Figures, after: Figures, max_drop: float)
     if seen.drop > max_drop:
         what = "accuracy" if seen.before is not None else "expected accuracy"
         return False, f"the {what} falls by {seen.drop:.2f} points, more than {max_drop:g}"
-    if faster < FASTER and smaller < SMALLER:
-        return False, f"it is {speed}, and {smaller:.2f} times smaller: neither is a gain"
+    if faster < FASTER and (smaller < SMALLER or faster < NO_SLOWER):
+        return False, f"{speed} and {smaller:.2f} times smaller is no gain"
     return True, f"{speed}, {smaller:.2f} times smaller"
 
 

@@ -133,7 +133,7 @@ def samples(
 
 
 def _without_classes(spec: str) -> Files | None:
-    """The pictures of a folder that has no folders in it."""
+    """The pictures of a folder that has no folders in it; None for any other data."""
     import torch
 
     kind, _, where = spec.partition(":")
