@@ -117,6 +117,8 @@ def test_layers_that_stay_in_float_stay_so_in_onnx_runtime_too(lite0: Path, phot
     convolutions = [node for node in onnx.load(made.path).graph.node if node.op_type == "Conv"]
     stored = {tensor.name for tensor in onnx.load(made.path).graph.initializer if tensor.data_type == 1}
     assert [node.input[1] in stored for node in convolutions[:5]] == [True, True, True, False, False]
+    rounded = {node.output[0] for node in onnx.load(made.path).graph.node if node.op_type == "DequantizeLinear"}
+    assert not rounded & {node.input[0] for node in convolutions[:3]}
     net = engine(made.path)
     pictures = np.stack([net.weights.preprocess(Image.open(photos / f"{n}0.png")) for n in range(4)])
     plain, optimised = _unoptimised(made.path)(pictures), net(pictures)

@@ -77,8 +77,8 @@ def quantize(
     json
         Print the figures as JSON.
 
-    It is kept where it is faster, or half as large and hardly slower, and loses no more than --max-drop; else nothing is
-    written, and the exit status is 1. Without classes the answers of both are compared.
+    It is kept where it is faster, or half as large and hardly slower, and loses no more than --max-drop; else nothing
+    is written, and the exit status is 1. Without classes the answers of both are compared.
     """
     from convatlas.deploy.quantize import quantize as make
 
