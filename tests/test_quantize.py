@@ -18,11 +18,10 @@ from convatlas.cli import main
 from convatlas.deploy import eightbit
 from convatlas.deploy.engine import engine
 from convatlas.deploy.export import export
-from convatlas.deploy.quantize import Figures, Quantized, _verdict, quantize
+from convatlas.deploy.quantize import Quantized, _verdict, quantize
 from convatlas.deploy.samples import Sample, samples
 from convatlas.deploy.sessions import Session
 from convatlas.deploy.trial import Comparison, Trial
-from convatlas.deploy.turns import by_turns
 from convatlas.errors import ConvatlasError
 from convatlas.train import Running, evaluate
 from convatlas.weights import Label
@@ -169,8 +168,7 @@ def test_a_gain_is_to_be_faster_or_half_as_large_and_to_lose_little(
     drop: float, faster: float, smaller: float, kept: bool
 ) -> None:
     seen = Comparison(100, 0.99, drop, 0.9, 0.9 - drop / 100)
-    before, after = Figures(0.9, round(1e6 * smaller), faster, 1), Figures(0.9, 10**6, 1.0, 1)
-    assert _verdict(seen, before, after, 1.0)[0] == kept
+    assert _verdict(seen, faster, smaller, 1.0)[0] == kept
 
 
 def test_the_first_method_that_holds_is_taken_else_the_one_that_loses_least(
@@ -189,13 +187,6 @@ def test_the_first_method_that_holds_is_taken_else_the_one_that_loses_least(
     assert (made.method, [*made.tried]) == ("first6", ["whole", "entropy", "first3", "first6"])
     made = tried.attempt(found, ["whole", "entropy", "first3"], 1.0, lambda doing: None)
     assert made.method == "entropy"
-
-
-def test_times_are_taken_by_turns() -> None:
-    order: list[str] = []
-    found = by_turns({name: lambda name=name: order.append(name) for name in "ab"}, rounds=3)
-    assert order == ["a", "a", "b", "b"] * 3
-    assert set(found) == {"a", "b"}
 
 
 # ---- pictures ---------------------------------------------------------------------------------------------

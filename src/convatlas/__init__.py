@@ -21,6 +21,7 @@ _PUBLIC = {
     "ConvNet": "convatlas.net",
     "ConvatlasError": "convatlas.errors",
     "analyze": "convatlas.cost",
+    "benchmark": "convatlas.deploy.benchmark",
     "capture": "convatlas.graph.capture",
     "card": "convatlas.registry",
     "create": "convatlas.registry",

@@ -1,8 +1,9 @@
-"""Files that are written whole, or not at all."""
+"""Files that are written whole, or not at all; and where those are that can be made again."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,17 @@ from convatlas.errors import ConvatlasError
 
 UNWRITABLE = (OSError, RuntimeError, SafetensorError)
 """What the system, torch and safetensors raise where a disk is full."""
+
+
+def cache_dir() -> Path:
+    """Where weights, engines and the calibration are kept: $CONVATLAS_CACHE, else the platform's cache folder."""
+    if given := os.environ.get("CONVATLAS_CACHE"):
+        return Path(given).expanduser()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "convatlas" / "Cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "convatlas"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "convatlas"
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:

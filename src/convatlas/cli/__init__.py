@@ -10,7 +10,21 @@ import cyclopts
 from cyclopts import App
 
 import convatlas
-from convatlas.cli import card, claims, data, export, predict, quantize, recipe, show, tour, train, visualize
+from convatlas.cli import (
+    benchmark,
+    calibrate,
+    card,
+    claims,
+    data,
+    export,
+    predict,
+    quantize,
+    recipe,
+    show,
+    tour,
+    train,
+    visualize,
+)
 from convatlas.cli import list as list_
 from convatlas.errors import ConvatlasError
 
@@ -24,7 +38,8 @@ app = App(
 )
 # The verbs' modules are light: what a verb needs to do its work is imported when it does it.
 for verb in (list_.list, show.show, card.card, claims.claims, predict.predict, export.export, quantize.quantize,
-             train.train, train.evaluate, recipe.recipe, data.data, tour.tour):  # fmt: skip
+             benchmark.benchmark, calibrate.calibrate, train.train, train.evaluate, recipe.recipe, data.data,
+             tour.tour):  # fmt: skip
     app.command(verb)
 app.command(visualize.app)
 app.register_install_completion_command()

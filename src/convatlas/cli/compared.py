@@ -15,7 +15,7 @@ from convatlas.numbers import across, size
 Figure = tuple[str, Callable[[Report], str]]
 
 
-def figures(training: bool) -> list[Figure]:
+def figures(training: bool, timed: bool = False) -> list[Figure]:
     """The lines of the table: what is asked of every report."""
     lines: list[Figure] = [
         ("parameters", lambda r: f"{r.totals['params']:,}"),
@@ -33,6 +33,8 @@ def figures(training: bool) -> list[Figure]:
                 lambda r: mark(r, "peak_training_bytes") + size(r.totals["peak_training_bytes"]),
             )
         ]
+    if timed:
+        lines += [("predicted time", lambda r: "" if r.latency is None else f"{1e3 * r.latency.seconds:.2f} ms")]
     return [
         *lines,
         ("last map", last_map),
@@ -43,9 +45,9 @@ def figures(training: bool) -> list[Figure]:
 
 def print_compared(reports: Sequence[Report]) -> None:
     """A table with one column for each report, named by what differs between them."""
-    training = "peak_training_bytes" in reports[0].totals
+    training, timed = "peak_training_bytes" in reports[0].totals, reports[0].latency is not None
     heads = [f">{head}" for head in headings(reports)]
-    rows = [{"!": name, **{h: cell(r) for h, r in zip(heads, reports)}} for name, cell in figures(training)]
+    rows = [{"!": name, **{h: cell(r) for h, r in zip(heads, reports)}} for name, cell in figures(training, timed)]
     names = list(dict.fromkeys(report.name for report in reports))
     step = f"  training with {reports[0].training}" if training else ""
     output.print_table(rows, ["!", *heads], title=f"[bold]{', '.join(names)}[/]{step}")

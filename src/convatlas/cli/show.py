@@ -11,6 +11,7 @@ from convatlas.cli import output
 from convatlas.errors import ConvatlasError
 
 if TYPE_CHECKING:
+    from convatlas.cost import Report
     from convatlas.graph.model import Graph
 
 Flag = Annotated[bool, Parameter(negative=())]
@@ -31,6 +32,8 @@ def show(
     field: Flag = False,
     unit: str | None = None,
     measure: output.Whole | None = None,
+    latency: Flag = False,
+    engine: str = "onnxruntime",
     depth: output.Whole | None = None,
     all: Flag = False,
     out: Path | None = None,
@@ -49,6 +52,8 @@ def show(
     `convatlas show resnet50 --training momentum --memory 8GiB`
 
     `convatlas show efficientnet_b0 --layer stage4 --field`
+
+    `convatlas show mobilenet_v2_x1_0 --latency --depth 1`
 
     `convatlas show timm:convnext_tiny --input 288 --depth 1`
 
@@ -82,6 +87,11 @@ def show(
         With --layer and --field, of the unit in this row and column: 3,5.
     measure
         With --layer and --field, measure the effective field too, on so many random pictures.
+    latency
+        How long each layer takes on this machine, and what bounds it: an estimate, from what `convatlas calibrate`
+        measured. The time of what runs fused stands at the first of its operations.
+    engine
+        Of --latency: onnxruntime or eager.
     depth
         Sum the layers up: 1 gives a row for each stage, 2 one for each block.
     all
@@ -134,6 +144,10 @@ def show(
             analyze(m, input_size=s, batch=b, dtype=dtype, training=training, checkpointing=checkpointing)
             for m in models for s in sizes for b in batches
         ]  # fmt: skip
+        if latency:
+            if dtype != "float32":
+                raise ConvatlasError("--latency is of float32: no other was measured")
+            reports = timed(reports, [m for m in models for _ in sizes for _ in batches], engine)
         if layer is not None:
             reports = [report.within(layer) for report in reports]
         if depth is not None:
@@ -149,6 +163,17 @@ def show(
             print_report(reports[0], everything=all, field=field, plain=plain)
         else:
             print_compared(reports)
+
+
+def timed(reports: list[Report], models: list[str | Graph], engine: str) -> list[Report]:
+    """With what this machine takes for each, by its calibration.  Raises ConvatlasError where there is none."""
+    from convatlas.cost.latency import calibrated, latency
+
+    machine = calibrated()
+    return [
+        report.timed(latency(model, machine, engine, input_size=report.input_size, batch=report.batch))
+        for report, model in zip(reports, models)
+    ]
 
 
 def widened(name: str, width: float) -> Graph:

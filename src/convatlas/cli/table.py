@@ -9,10 +9,11 @@ from typing import Any
 
 from convatlas.cli import output
 from convatlas.cost import Report
+from convatlas.cost.latency import Latency
 from convatlas.cost.memory import DTYPES
 from convatlas.cost.tables import columns, label, mark, shown, title, totals
 from convatlas.errors import ConvatlasError, UnknownName
-from convatlas.numbers import size
+from convatlas.numbers import percent, size
 
 PREFIX = {"number": ">", "name": "!", "text": ""}
 PICTURES = (".svg", ".png", ".pdf")
@@ -36,13 +37,15 @@ def print_report(report: Report, *, everything: bool = False, field: bool = Fals
     lines += [[], totals(report, picked)]
     rows = [dict(zip(heads, line)) for line in lines]
     head = f"[bold]{report.name}[/]  {title(report)}"
-    output.print_table(rows, heads, spare=(">share", "operation", ">jump", ">backward"), title=head)
+    output.print_table(rows, heads, spare=(">share", "operation", ">jump", ">backward", "of time"), title=head)
     console = output.console()
     for figure, effect in (("macs", "The total is a lower bound"), ("saved_bytes", "What is saved is a lower bound")):
         if figure == "macs" or report.training:
             print_unknown(report, figure, effect, console)
     if report.training:
         print_step(report, plain, console)
+    if report.latency is not None:
+        print_latency(report.latency, console)
     if field:
         print_saturated(report, console)
     values = report.totals["activation_bytes"] // DTYPES[report.dtype]
@@ -50,6 +53,15 @@ def print_report(report: Report, *, everything: bool = False, field: bool = Fals
         "MACs: multiply-adds of convolutions, linear layers and matrix products. Memory: the maps of a forward pass, "
         f"each once, {values:,} values.",
         style="dim",
+    )
+
+
+def print_latency(latency: Latency, console: Any) -> None:
+    """The whole call, what bounds it, and how good such an estimate is."""
+    shares = ", ".join(f"{percent(share)} by {bound}" for bound, share in latency.bounds().items())
+    console.print(
+        f"About {1e3 * latency.seconds:.2f} ms a call by {latency.engine}: bound {shares}. An estimate: whole networks "
+        "were found within a fifth of it, most of them, and within a half (benchmarks/results/latency.txt).",
     )
 
 

@@ -122,7 +122,7 @@ def _rows(
         if idle or (keep is not None and keep.aliases) or (resizes and shape == shapes[inputs[0]]):
             given = 0
         row = (node.name, node.op, shape, fresh, count, every, back, given * element, kept, traffic * element, view,
-               detail, status)  # fmt: skip
+               detail, status, None, "")  # fmt: skip
         rows.append(Row._make(row))
     blind = {**known, "receptive_field": UNAVAILABLE}
     rows += [Row(path, "unused", (), math.prod(s), 0, status=blind) for path, s in graph.unused.items()]

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from convatlas.cost.field import Field
 from convatlas.cost.memory import Step
 from convatlas.errors import UnknownName
 from convatlas.graph.model import places
 from convatlas.graph.ops import Shape
+
+if TYPE_CHECKING:
+    from convatlas.cost.latency import Latency
 
 CONVENTION = {
     "params": "trainable parameters; one that several operations share is counted at the first",
@@ -46,6 +49,7 @@ class Row(NamedTuple):
 
     A parameter that several operations share is counted at the first of them.  status: for each figure "exact",
     "bound", "estimate" or "unavailable".  What the figures mean: ``CONVENTION``.
+    seconds, bound: as ``cost.latency`` predicts them, where it was asked to; of what runs with another row, None.
     """
 
     name: str
@@ -61,6 +65,8 @@ class Row(NamedTuple):
     receptive_field: Field | None = None
     detail: str = ""
     status: Mapping[str, str] = SURE
+    seconds: float | None = None
+    bound: str = ""
 
     @property
     def flops(self) -> int | None:
@@ -82,6 +88,7 @@ class Row(NamedTuple):
             **{count: getattr(self, count) for count in COUNTS},
             "receptive_field": None if found is None else found.to_json(),
             "status": self.status,
+            **({} if self.seconds is None else {"seconds": self.seconds, "bound": self.bound}),
         }
 
 
@@ -94,6 +101,7 @@ class Report:
     status: for each total "exact", "estimate", or "bound": at least this much, a row's figure being unknown.
     step: the course of the training step, moment by moment.
     saturated: the layers with a spatial kernel that can add no context at this input size.
+    latency: how long it takes here, where that was asked (``timed``).
     """
 
     name: str
@@ -107,6 +115,7 @@ class Report:
     checkpointing: bool = False
     step: Step | None = None
     saturated: tuple[str, ...] = ()
+    latency: Latency | None = None
 
     @property
     def side(self) -> int | list[int]:
@@ -135,6 +144,15 @@ class Report:
         """The same with one row for each stage (depth 1), block (2) …"""
         return replace(self, rows=tuple(self.grouped(depth)))
 
+    def timed(self, latency: Latency) -> Report:
+        """The same with what ``cost.latency`` predicts for each row and in total."""
+        found = latency.of_rows()
+        rows = tuple(
+            row._replace(seconds=found[row.name].seconds, bound=found[row.name].bound) if row.name in found else row
+            for row in self.rows
+        )
+        return replace(self, rows=rows, latency=latency)
+
     def unknown(self, figure: str) -> list[str]:
         """The names of the rows whose figure is unavailable.  Raises UnknownName for a figure that rows do not have."""
         if figure not in SURE:
@@ -154,6 +172,7 @@ class Report:
             "status": self.status,
             "convention": CONVENTION,
             "saturated": self.saturated,
+            **({} if self.latency is None else {"latency": self.latency.to_json()}),
             "layers": [row.to_json() for row in self.rows],
         }
 
@@ -198,4 +217,10 @@ def _sum(name: str, members: Sequence[Row]) -> Row:
             sums[count] = sum(values) if values else None
     status = {key: total_status(member.status[key] for member in members) for key in COUNTS}
     status["receptive_field"] = last.status["receptive_field"]
-    return Row(name, "", last.output_shape, receptive_field=last.receptive_field, status=status, **sums)
+    seconds: dict[str, float] = {}
+    for member in members:
+        if member.seconds is not None:
+            seconds[member.bound] = seconds.get(member.bound, 0.0) + member.seconds
+    return Row(name, "", last.output_shape, receptive_field=last.receptive_field, status=status, **sums,
+               seconds=sum(seconds.values()) if seconds else None,
+               bound=max(seconds, key=seconds.__getitem__, default=""))  # fmt: skip

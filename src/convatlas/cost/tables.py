@@ -41,6 +41,13 @@ def columns(report: Report, *, field: bool = False) -> list[Column]:
             Column("backward", "number", lambda row: _count(row.macs_backward)),
             Column("saved", "number", lambda row: "" if row.saved_bytes == 0 else size(row.saved_bytes)),
         ]
+    if report.latency is not None:
+        whole = report.latency.seconds
+        picked += [
+            Column("time", "number", lambda row: "" if row.seconds is None else f"{1e3 * row.seconds:.3f} ms"),
+            Column("of time", "text", lambda row: "" if row.seconds is None else percent(row.seconds / whole)),
+            Column("bound by", "text", lambda row: row.bound),
+        ]
     if field:
         picked += [
             Column("field", "number", field_text),
@@ -62,7 +69,11 @@ def shown(report: Report, *, everything: bool = False) -> list[Row]:
         else:
             last = rows[-1]
             kept = None if last.saved_bytes is None or row.saved_bytes is None else last.saved_bytes + row.saved_bytes
-            rows[-1] = last._replace(activation_bytes=last.activation_bytes + row.activation_bytes, saved_bytes=kept)
+            taken = None if last.seconds is row.seconds is None else (last.seconds or 0) + (row.seconds or 0)
+            rows[-1] = last._replace(
+                activation_bytes=last.activation_bytes + row.activation_bytes, saved_bytes=kept, seconds=taken,
+                bound=last.bound or row.bound,
+            )  # fmt: skip
     return rows
 
 
@@ -80,6 +91,7 @@ def totals(report: Report, columns: Sequence[Column]) -> list[str]:
         "memory": size(report.totals["activation_bytes"]),
         "backward": f"{mark(report, 'macs_backward')}{report.totals['macs_backward']:,}",
         "saved": f"{mark(report, 'saved_bytes')}{size(report.totals['saved_bytes'])}",
+        "time": "" if report.latency is None else f"{1e3 * sum(row.seconds or 0 for row in report.rows):.3f} ms",
     }
     return [cells.get(column.title, "") for column in columns]
 
@@ -164,7 +176,9 @@ def csv_text(report: Report) -> str:
     writer = csv.writer(text, lineterminator="\n")
     axes = "hw" if len(report.input_size) == 3 else ""
     parts = ("size", "jump", "offset")
-    writer.writerow(["name", "op", "output_shape", *COUNTS, *(f"field_{p}_{a}" for p in parts for a in axes), "global"])
+    timed = ["seconds", "bound"] if report.latency is not None else []
+    fields = (f"field_{p}_{a}" for p in parts for a in axes)
+    writer.writerow(["name", "op", "output_shape", *COUNTS, *fields, "global", *timed])
     for row in report.rows:
         seen = row.receptive_field
         known = seen is not None and len(seen.size) == len(axes)
@@ -174,5 +188,6 @@ def csv_text(report: Report) -> str:
             row.output_shape if row.output_shape and isinstance(row.output_shape[0], tuple) else (row.output_shape,)
         )
         shape = "+".join("x".join(map(str, piece)) for piece in pieces)
-        writer.writerow([row.name, row.op, shape, *counts, *field, seen.whole if seen is not None else ""])
+        times = ["" if row.seconds is None else row.seconds, row.bound] if timed else []
+        writer.writerow([row.name, row.op, shape, *counts, *field, seen.whole if seen is not None else "", *times])
     return text.getvalue()

@@ -19,6 +19,7 @@ class Eager:
     """(N, C, H, W) float32 -> logits (N, classes), by a copy of a network in evaluation mode.
 
     folded: batch norms in the convolutions before them, channels last.  compiled: by torch.compile, on first use.
+    ``net`` is the copy that runs.
     """
 
     def __init__(
@@ -36,8 +37,8 @@ class Eager:
         self._device = torch_device(device) if device is not None else first.device
         self._format = torch.channels_last if folded else torch.contiguous_format
         self._threads = threads
-        made = made.to(self._device, torch.float32).to(memory_format=self._format)
-        self._run = torch.compile(made, dynamic=True) if compiled else made
+        self.net = made.to(self._device, torch.float32).to(memory_format=self._format)
+        self._run = torch.compile(self.net, dynamic=True) if compiled else self.net
 
     def __call__(self, pictures: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.inference_mode():

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convatlas import carried
-from convatlas.deploy.store import flags
+from convatlas.cost.machine import flags
 from convatlas.errors import ConvatlasError
 
 X86 = ("x86_64", "amd64", "i386", "i686")

@@ -8,11 +8,10 @@ import logging
 import os
 import re
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +36,12 @@ def to_onnx(
     input_size: tuple[int, int, int],
     exporter: str = "auto",
     record: Mapping[str, Any] | None = None,
+    origins: bool = False,
 ) -> str:
     """Write a network as ONNX, for any number of pictures of one size, and say which exporter did it.
 
     Its batch norms are folded into the convolutions before them.  record: what the file is to carry (``carried``).
+    origins: each node keeps what the exporter notes of the module that it is of.
     exporter: "dynamo"; "torchscript", the older one; "auto": of networks of the atlas the older one, which takes a
     tenth of the time and writes a graph that is no larger and runs as fast (benchmarks/results/exporters.txt), and
     dynamo for what it cannot write; of any other module dynamo, for the older one follows one picture, and is silent
@@ -62,7 +63,7 @@ def to_onnx(
             said[kind] = _reason(error)
             path.unlink(missing_ok=True)
             continue
-        _finish(path, record)
+        _finish(path, record, origins)
         return kind
     reason = said.get("dynamo") or next(iter(said.values()))
     raise ConvatlasError(f"{getattr(net, 'name', '') or type(net).__name__} cannot be written as ONNX: {reason}")
@@ -113,12 +114,13 @@ def _reason(error: Exception) -> str:
     return said[:300]
 
 
-def _finish(path: Path, record: Mapping[str, Any] | None) -> None:
-    """Without what the exporter notes of every node's origin, and with what the file is to carry."""
+def _finish(path: Path, record: Mapping[str, Any] | None, origins: bool) -> None:
+    """Without what the exporter notes of every node's origin, unless it is wanted, and with what the file is to
+    carry."""
     import onnx
 
     model = onnx.load(path)
-    for node in model.graph.node:
+    for node in model.graph.node if not origins else ():
         node.doc_string = ""
         del node.metadata_props[:]
     for value in (*model.graph.input, *model.graph.output, *model.graph.value_info, *model.graph.initializer):
@@ -155,9 +157,12 @@ class _Shuffle(nn.Module):
         return parted.transpose(1, 2).reshape(-1, channels, height, width)
 
 
-def exported_bytes(net: nn.Module, input_size: tuple[int, int, int], record: Mapping[str, Any] | None = None) -> bytes:
-    """The same, in memory."""
-    with tempfile.TemporaryDirectory(prefix="convatlas-") as folder:
-        path = Path(folder) / "model.onnx"
-        to_onnx(net, path, input_size=input_size, record=record)
-        return path.read_bytes()
+def plain_bytes(net: nn.Module, input_size: tuple[int, ...]) -> bytes:
+    """A small module as it is, for one input without its batch, as bytes: at once, and nothing is folded or noted."""
+    content: Any = BytesIO()  # it takes a file too
+    given = torch.zeros(1, *input_size)
+    with quiet(), torch.no_grad():
+        torch.onnx.export(_plainly(net), (given,), content, dynamo=False, opset_version=OPSET, input_names=[INPUT],
+                          output_names=[OUTPUT])  # fmt: skip
+    found: bytes = content.getvalue()
+    return found

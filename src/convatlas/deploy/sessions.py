@@ -62,12 +62,18 @@ def session_options(threads: int | None = None) -> Any:
 
 
 def opened(
-    model: Path | bytes, threads: int | None = None, *, optimised: bool = False, keep: Path | None = None
+    model: Path | bytes,
+    threads: int | None = None,
+    *,
+    optimised: bool = False,
+    keep: Path | None = None,
+    profile: Path | None = None,
 ) -> Any:
     """A session on the CPU.
 
     optimised: the model is as a session left it, and is taken as it is.
     keep: where the model is to be written as this session has optimised it, for this very kind of processor.
+    profile: how the file begins into which every node's time is written, when its ``end_profiling`` is called.
     Raises ConvatlasError for a model that ONNX Runtime does not take.
     """
     options = session_options(threads)
@@ -77,6 +83,8 @@ def opened(
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     if keep is not None:
         options.optimized_model_filepath = str(keep)
+    if profile is not None:
+        options.enable_profiling, options.profile_file_prefix = True, str(profile)
     content = str(model) if isinstance(model, Path) else model
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

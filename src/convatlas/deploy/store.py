@@ -10,7 +10,6 @@ import hashlib
 import json
 import logging
 import os
-import platform
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -23,9 +22,9 @@ from filelock import FileLock
 
 import convatlas
 from convatlas import facts
+from convatlas.cost import machine
 from convatlas.errors import ConvatlasError
-from convatlas.files import write_whole
-from convatlas.weights import cache_dir
+from convatlas.files import cache_dir, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -65,25 +64,9 @@ def versions() -> tuple[str, ...]:
 
 @cache
 def processor() -> str:
-    """Its model and what it can do."""
-    words = [_told().get("model name", platform.processor()), " ".join(sorted(flags()))]
+    """Its model and what it can do, as a hash."""
+    words = [machine.processor(), " ".join(sorted(machine.flags()))]
     return hashlib.sha256("\n".join(words).encode()).hexdigest()[:DIGITS]
-
-
-def flags() -> frozenset[str]:
-    """What Linux says that this processor can do: "avx2", "avx512_vnni" …; nothing on other systems."""
-    return frozenset(_told().get("flags", "").split())
-
-
-@cache
-def _told() -> dict[str, str]:
-    told: dict[str, str] = {}
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() in ("model name", "flags"):
-                told.setdefault(name.strip(), value.strip())
-    return told
 
 
 def find(network: str, key: str) -> bytes | None:

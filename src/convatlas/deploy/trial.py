@@ -19,7 +19,7 @@ from convatlas.deploy.eightbit import METHODS
 from convatlas.deploy.predict import softmax
 from convatlas.deploy.samples import Sample, Samples
 from convatlas.deploy.sessions import Session, opened
-from convatlas.deploy.turns import by_turns
+from convatlas.deploy.timing import Timing, interleaved
 from convatlas.errors import ConvatlasError
 from convatlas.weights.labels import named
 from convatlas.weights.loading import of_file
@@ -30,6 +30,8 @@ HISTOGRAMS = 64
 """Pictures by which ranges are found by entropy, at most: it takes ten times as long."""
 MARGIN = 0.5
 """A method holds where it loses no more than this part of what may be lost: the test's pictures are others."""
+FEW_ROUNDS = 7
+"""Of several pictures at once, which take longer."""
 
 
 @dataclass(frozen=True)
@@ -152,13 +154,13 @@ class Trial:
 
     # ---- timing -----------------------------------------------------------------------------------------
 
-    def times(self, file: Path, sample: Sample) -> dict[str, tuple[float, float]]:
-        """{"float32", "int8"}: median seconds of one picture, and pictures a second, several at once; by turns."""
+    def times(self, file: Path, sample: Sample) -> dict[str, tuple[Timing, float]]:
+        """{"float32", "int8"}: one picture, timed by turns; and pictures a second, several at once."""
         batch = next(self._pictures(sample))
         both = {"float32": self._plain, "int8": Session(opened(file, self._threads))}
-        one = by_turns({name: _runs(run, batch[:1]) for name, run in both.items()})
-        many = by_turns({name: _runs(run, batch) for name, run in both.items()}, rounds=9)
-        return {name: (one[name], len(batch) / many[name]) for name in both}
+        one = interleaved({name: _runs(run, batch[:1]) for name, run in both.items()})
+        many = interleaved({name: _runs(run, batch) for name, run in both.items()}, rounds=FEW_ROUNDS)
+        return {name: (one[name], len(batch) / many[name].median) for name in both}
 
 
 def _runs(run: Session, pictures: NDArray[np.float32]) -> Callable[[], object]:

@@ -26,21 +26,11 @@ from filelock import FileLock
 import convatlas
 from convatlas import facts
 from convatlas.errors import ConvatlasError
+from convatlas.files import cache_dir
 from convatlas.weights.source import Source
 
 TIMEOUT = 30
 """Seconds without an answer after which a download is given up."""
-
-
-def cache_dir() -> Path:
-    """Where fetched weights are kept: $CONVATLAS_CACHE, else the platform's cache folder."""
-    if given := os.environ.get("CONVATLAS_CACHE"):
-        return Path(given).expanduser()
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "convatlas" / "Cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "convatlas"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "convatlas"
 
 
 def fetch(source: Source) -> Path:
