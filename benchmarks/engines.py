@@ -1,9 +1,8 @@
 """Our fastest engine beside torchvision's eager network and raw ONNX Runtime: python -m benchmarks.engines [--rounds N]
 
 The same architecture and the same weights, one picture of 224 x 224, the same number of threads, all in one process by
-turns.  Before each is timed there is a pause, in which the threads of the one before come to rest, and a call that
-wakes its own; then CALLS calls are timed, and their mean is one measurement.  A ratio is the median of the rounds'
-ratios: what disturbs a round disturbs all that run in it.
+turns (``convatlas.deploy.timing``).  A ratio is the median of the rounds' ratios: what disturbs a round disturbs all
+that run in it.
 
 "raw" is torchvision's network as torch's default exporter writes it, in ONNX Runtime with its default options and the
 same number of threads.  Waiting threads of OpenMP, which eager PyTorch uses, spin or sleep by OMP_WAIT_POLICY; the
@@ -16,7 +15,6 @@ import argparse
 import os
 import statistics
 import tempfile
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -37,7 +35,6 @@ NETWORKS = {  # ours: (torchvision's, the least ratio to eager that we want)
     "efficientnet_b0": ("efficientnet_b0", 2.5),
     "mobilenet_v2_x1_0": ("mobilenet_v2", 3.0),
 }
-PAUSE, CALLS = 0.05, 3
 MEAN, SLOWER = 2.2, 1.03
 """Wanted of the geometric mean, and at most beside raw ONNX Runtime."""
 
@@ -84,20 +81,6 @@ def subjects(ours: str, twin: str, threads: int, folder: Path) -> dict[str, Call
     return found
 
 
-def measured(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """Seconds a call, by turns."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(rounds):
-        for name, call in calls.items():
-            time.sleep(PAUSE)
-            call()
-            start = time.perf_counter()
-            for _ in range(CALLS):
-                call()
-            times[name].append((time.perf_counter() - start) / CALLS)
-    return times
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=25)
@@ -107,6 +90,8 @@ def main() -> None:
     import onnxruntime
     import torch
 
+    from convatlas.deploy.timing import interleaved, ratio
+
     warnings.simplefilter("ignore")
     torch.set_num_threads(asked.threads)
     lines = [describe(), f"ONNX Runtime {onnxruntime.__version__}, {asked.threads} threads, OMP_WAIT_POLICY "
@@ -115,17 +100,14 @@ def main() -> None:
     ratios, slower = [], []
     for ours, (twin, wanted) in NETWORKS.items():
         with tempfile.TemporaryDirectory() as folder:
-            times = measured(subjects(ours, twin, asked.threads, Path(folder)), asked.rounds)
-        middle = {name: 1e3 * statistics.median(series) for name, series in times.items()}
-        gains = sorted(e / o for e, o in zip(times["eager"], times["engine"]))
-        gain = statistics.median(gains)
-        against = statistics.median(o / r for o, r in zip(times["engine"], times["raw"]))
-        ratios.append(gain)
-        slower.append(against)
-        spread = f"{gains[len(gains) // 4]:.2f} to {gains[-len(gains) // 4]:.2f}"
-        told = f"{gain:.2f} ({spread}), wanted {wanted}"
+            times = interleaved(subjects(ours, twin, asked.threads, Path(folder)), rounds=asked.rounds)
+        middle = {name: 1e3 * timing.median for name, timing in times.items()}
+        gain, against = ratio(times["eager"], times["engine"]), ratio(times["engine"], times["raw"])
+        ratios.append(gain.median)
+        slower.append(against.median)
+        told = f"{gain.median:.2f} ({gain.low:.2f} to {gain.high:.2f}), wanted {wanted}"
         lines.append(f"{ours:20} {middle['eager']:6.2f} ms {middle['raw']:6.2f} ms {middle['engine']:6.2f} ms   "
-                     f"{told:32} {against:.3f}")  # fmt: skip
+                     f"{told:32} {against.median:.3f}")  # fmt: skip
         print(lines[-1], flush=True)
     mean = statistics.geometric_mean(ratios)
     lines += ["", f"geometric mean {mean:.2f} (wanted {MEAN}); beside raw ONNX Runtime {max(slower):.3f} at most "

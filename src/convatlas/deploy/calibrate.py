@@ -81,22 +81,31 @@ def _has(name: str) -> bool:
     return True
 
 
-def _ceilings(engine: str, measured: Sequence[Piece], threads: int, watch: Watch) -> Ceilings:
-    block = block_of(engine)
+def _ceilings(engine: str, chosen: Sequence[Piece], threads: int, watch: Watch) -> Ceilings:
+    rates, error = fitted(measure(engine, threads, chosen, watch))
+    empty = _callable(nn.Sequential(nn.ReLU()).eval(), engine, Piece("", nn.ReLU, (4, 1, 1)), threads)
+    call = _alone(empty, np.zeros((1, 4, 1, 1), np.float32))
+    return Ceilings(rates, call, block_of(engine), _stream(engine, threads), error)
+
+
+def measure(
+    engine: str,
+    threads: int,
+    chosen: Sequence[Piece] | None = None,
+    watch: Watch = lambda engine, done, total: None,
+) -> Measured:
+    """Every piece's operations and seconds; what was lost in what else the machine does is left out."""
+    every = list(chosen if chosen is not None else pieces())
     rows: Measured = []
-    for place, piece in enumerate(measured):
-        watch(engine, place, len(measured))
+    for place, piece in enumerate(every):
+        watch(engine, place, len(every))
         nets = [repeated(piece, times) for times in (FEW, MANY)]
         calls = [_callable(net, engine, piece, threads) for net in nets]
         seconds = _difference(calls, np.random.default_rng(0).standard_normal((1, *piece.shape)).astype(np.float32))
-        if seconds > LEAST:  # else it was lost in what else the machine does
-            rows.append((_works(nets, piece, engine, block), seconds))
-    empty = _callable(nn.Sequential(nn.ReLU()).eval(), engine, Piece("", nn.ReLU, (4, 1, 1)), threads)
-    call = _alone(empty, np.zeros((1, 4, 1, 1), np.float32))
-    stream = _stream(engine, threads)
-    watch(engine, len(measured), len(measured))
-    rates, error = fitted(rows)
-    return Ceilings(rates, call, block, stream, error)
+        if seconds > LEAST:
+            rows.append((_works(nets, piece, engine, block_of(engine)), seconds))
+    watch(engine, len(every), len(every))
+    return rows
 
 
 def block_of(engine: str) -> int:

@@ -142,8 +142,8 @@ def layers(
     """Time every layer of one model, by ONNX Runtime's profiler or PyTorch's modules.
 
     The arguments are ``benchmark``'s.  The whole network is timed without the profiler too, by turns: profiling costs.
-    A layer's time is its mean over the middle half of the calls, by how long they took.  What an engine has fused (an activation, a batch
-    norm, an addition) is in the time of the layer that it was fused into.
+    A layer's time is its mean over the middle half of the calls, by how long they took.  What an engine has fused (an
+    activation, a batch norm, an addition) is in the time of the layer that it was fused into.
 
     Raises what ``benchmark`` does, and ConvatlasError for an engine whose layers cannot be timed.
     """
