@@ -89,10 +89,11 @@ def line(network: str, data: str, made: Quantized) -> str:
     if first is None or second is None:
         first, second = 1.0, made.agreement
     verdict = "kept" if made.kept else "not kept"
+    disturbed = "".join(f" [{note}]" for note in made.notes if "disturbed" in note)
     return (
         f"{network:24} {data:12} {100 * first:7.2f}% {100 * second:7.2f}% {made.drop:6.2f} "
         f"{before.size / 1e6:5.2f} > {after.size / 1e6:5.2f} {1e3 * before.latency:5.2f} > {1e3 * after.latency:5.2f} "
-        f"{before.rate:5.0f} > {after.rate:5.0f}  {made.method}; {verdict}: {made.reason}"
+        f"{before.rate:5.0f} > {after.rate:5.0f}  {made.method}; {verdict}: {made.reason}{disturbed}"
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from convatlas import carried
 from convatlas.deploy import eightbit
 from convatlas.deploy.eightbit import METHODS
+from convatlas.deploy.load import between, counters
 from convatlas.deploy.samples import Samples, samples
 from convatlas.deploy.sessions import checked_threads
 from convatlas.deploy.timing import ratio
@@ -140,7 +141,9 @@ def _result(
     watch(f"testing on {len(found.test):,} pictures")
     seen = made.chosen_by if found.test is found.choose else trial.compare(made.file, found.test)
     watch("measuring, by turns")
+    start = counters()
     times = trial.times(made.file, found.test)
+    load = between(start, counters())
     sizes = {"float32": trial.file.stat().st_size, "int8": made.file.stat().st_size}
     before, after = (
         Figures(accuracy, sizes[name], times[name][0].median, times[name][1])
@@ -150,6 +153,8 @@ def _result(
     for count, doing in ((made.calibrated, "calibrate"), (seen.pictures, "test")):
         if count < FEW:
             notes.append(f"few pictures {doing}, {count}: with fewer than {FEW} the figures are a guess")
+    if load.too_busy(trial.threads):
+        notes.append(f"{load} meanwhile: the times are disturbed")
     faster = ratio(times["float32"][0], times["int8"][0]).median
     kept, reason = _verdict(seen, faster, sizes["float32"] / sizes["int8"], max_drop)
     return Quantized(

@@ -72,7 +72,7 @@ class Trial:
         threads: int,
         weight_bits: int,
     ):
-        self._folder, self._threads, self._bits = folder, threads, weight_bits
+        self._folder, self.threads, self._bits = folder, threads, weight_bits
         self.file = folder / "float.onnx"
         self.record = _as_onnx(os.fspath(model), weights, self.file)
         self.travelling = of_file(self.file, self.record)
@@ -132,7 +132,7 @@ class Trial:
         if id(sample) not in self._answers:
             self._answers[id(sample)] = self._run(self._plain, sample)
         wanted, labels = self._answers[id(sample)]
-        logits, _ = self._run(Session(opened(file, self._threads)), sample)
+        logits, _ = self._run(Session(opened(file, self.threads)), sample)
         before, after = wanted.argmax(1), logits.argmax(1)
         agreement = float((before == after).mean())
         if labels is None:
@@ -157,7 +157,7 @@ class Trial:
     def times(self, file: Path, sample: Sample) -> dict[str, tuple[Timing, float]]:
         """{"float32", "int8"}: one picture, timed by turns; and pictures a second, several at once."""
         batch = next(self._pictures(sample))
-        both = {"float32": self._plain, "int8": Session(opened(file, self._threads))}
+        both = {"float32": self._plain, "int8": Session(opened(file, self.threads))}
         one = interleaved({name: _runs(run, batch[:1]) for name, run in both.items()})
         many = interleaved({name: _runs(run, batch) for name, run in both.items()}, rounds=FEW_ROUNDS)
         return {name: (one[name], len(batch) / many[name].median) for name in both}
