@@ -90,6 +90,11 @@ def test_an_exported_file_answers_as_the_network(files, lite0, to):
         assert [g.probability for g in one.top] == pytest.approx([g.probability for g in other.top], abs=1e-4)
 
 
+def test_padding_that_depends_on_the_size_is_right_where_maps_are_odd(tmp_path):
+    found = export("efficientnet_lite0", "onnx", tmp_path / "net.onnx", input_size=72)  # 36, 18, 9, 5, 3
+    assert found.agreement.holds
+
+
 def test_both_exporters_write_the_same_network(tmp_path):
     net = convatlas.create("shufflenet_v2_x0_5").eval()  # its shuffles are what the older one does not know
     pictures = np.random.default_rng(0).standard_normal((2, 3, 224, 224)).astype(np.float32)

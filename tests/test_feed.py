@@ -12,8 +12,9 @@ from PIL import Image
 from torch import Tensor
 
 from convatlas.data import Arrays, Files, load
+from convatlas.data.fitting import coloured
 from convatlas.train import evaluate
-from convatlas.train.feed import Feed, coloured, transforms
+from convatlas.train.feed import Feed, transforms
 from convatlas.train.order import Order
 from convatlas.train.recipe import Recipe
 from convatlas.train.setup import fitting

@@ -33,6 +33,7 @@ _PUBLIC = {
     "network": "convatlas.registry",
     "predict": "convatlas.deploy.predict",
     "pretrained": "convatlas.weights",
+    "quantize": "convatlas.deploy.quantize",
 }
 __all__ = sorted(_PUBLIC)
 

@@ -91,7 +91,8 @@ def pair(size: Size) -> tuple[int, int]:
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
     """Zeros before and after along one axis, in TensorFlow's SAME."""
-    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    outputs = (size + stride - 1) // stride  # not -(-size // stride): ONNX divides towards zero, Python downwards
+    total = max((outputs - 1) * stride + kernel - size, 0)
     return total // 2, total - total // 2
 
 

@@ -19,6 +19,7 @@ from convatlas.cli import (
     data,
     export,
     predict,
+    quantize,
     recipe,
     show,
     tour,
@@ -38,8 +39,8 @@ app = App(
 )
 # The verbs' modules are light: what a verb needs to do its work is imported when it does it.
 for verb in (list_.list, show.show, card.card, compare.compare, claims.claims, predict.predict, export.export,
-             benchmark.benchmark, calibrate.calibrate, train.train, train.evaluate, recipe.recipe, data.data,
-             tour.tour):  # fmt: skip
+             quantize.quantize, benchmark.benchmark, calibrate.calibrate, train.train, train.evaluate, recipe.recipe,
+             data.data, tour.tour):  # fmt: skip
     app.command(verb)
 app.command(visualize.app)
 app.register_install_completion_command()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from convatlas import carried
+from convatlas.deploy.eightbit import saturates
 from convatlas.deploy.sessions import Session, checked_threads, opened
 from convatlas.errors import ConvatlasError, UnknownName
 from convatlas.graph.source import InputSize, full_size
@@ -115,6 +116,8 @@ def _of_file(
 
     travelling = of_file(path, told) if told is not None and told["classes"] else None
     tell(path.name, travelling)
+    if told is not None and told.get("quantized", {}).get("weight_bits") == 8 and saturates():
+        logger.warning("%s: on this processor sums of 8 bits may overflow; quantize with --weight-bits 7", path.name)
     return Engine("onnxruntime", path.name, size, threads, travelling, run)
 
 

@@ -71,7 +71,7 @@ def to_onnx(
 
 def _exported(net: nn.Module, path: Path, input_size: tuple[int, int, int], kind: str) -> None:
     picture = torch.zeros(2, *input_size)
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         if kind == "dynamo":
             torch.onnx.export(net, (picture,), str(path), dynamo=True, opset_version=OPSET, input_names=[INPUT],
                               output_names=[OUTPUT], dynamic_shapes=({0: "batch"},), external_data=False,
@@ -83,7 +83,7 @@ def _exported(net: nn.Module, path: Path, input_size: tuple[int, int, int], kind
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """The exporters print (from C++ too), warn and log; what matters is raised."""
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)
@@ -161,7 +161,7 @@ def plain_bytes(net: nn.Module, input_size: tuple[int, ...]) -> bytes:
     """A small module as it is, for one input without its batch, as bytes: at once, and nothing is folded or noted."""
     content: Any = BytesIO()  # it takes a file too
     given = torch.zeros(1, *input_size)
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         torch.onnx.export(_plainly(net), (given,), content, dynamo=False, opset_version=OPSET, input_names=[INPUT],
                           output_names=[OUTPUT])  # fmt: skip
     found: bytes = content.getvalue()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,13 @@ import torch.nn.functional as F
 
 from convatlas import heap
 from convatlas.data import Data, load
+from convatlas.data.trained import as_trained, matched
 from convatlas.deploy.engine import engine
 from convatlas.errors import ConvatlasError
 from convatlas.train.feed import Feed
 from convatlas.train.recipe import Recipe
 from convatlas.train.running import PLAINLY, Running, accelerator_for
-from convatlas.train.setup import Setup
-from convatlas.weights import Label, Source
+from convatlas.weights import Source
 from convatlas.weights.loading import told_of
 from convatlas.weights.source import BEST
 
@@ -70,19 +69,12 @@ def evaluate(
     if made.weights is None:
         raise ConvatlasError(f"{network} does not say which classes it knows and how pictures are prepared for it")
     preprocess, told = made.weights.preprocess, told_of(made.weights.source)
-    told = told if told is None or "setup" in told else told["run"]  # what a run says, or a file of its run
-    own = Setup.from_json(told["setup"]) if told else None
-    if own is not None and _place(own.data) == _place(data):  # its own pictures, divided as they were
-        opened = own.open()
-        if told and opened.fingerprint != told["data"]["fingerprint"]:
-            origin = _run_of(made.weights.source)
-            raise ConvatlasError(f"{data} is no longer what {origin} was trained on; divided anew, a test would have "
-                                 "pictures of the training in it. Test on a folder of other pictures")  # fmt: skip
-    else:
-        opened = load(data, bad_images=bad_images, split=split or "test")
+    opened = as_trained(told, data, _run_of(made.weights.source)) or load(
+        data, bad_images=bad_images, split=split or "test"
+    )
     split = split or ("test" if opened.test is not None else "validation")
     chosen = _split(opened, split)
-    order = _matched(opened, made.weights.labels)
+    order = torch.from_numpy(matched(opened, made.weights.labels))
     nothing = Recipe.model_validate({"epochs": 1, "learning_rate": 1})  # a test asks nothing of it
     feed = Feed(nothing, preprocess, accelerator.device, running.readers)
     logits, answers = [], []
@@ -100,28 +92,6 @@ def _run_of(source: Source) -> Path:
     """The run's folder, or the file that was exported from it."""
     path = Path(source.where)
     return path.parent if path.name == BEST else path
-
-
-def _place(spec: str) -> tuple[str, str]:
-    """A data set's kind, and where it is, however it is written."""
-    kind, _, where = spec.partition(":")
-    return kind, str(Path(where).expanduser().resolve()) if where else ""
-
-
-def _matched(data: Data, labels: Sequence[Label]) -> torch.Tensor:
-    """For each class of the data its place among the network's: by synset or name, else by order."""
-    known = {label.name: place for place, label in enumerate(labels)}
-    known |= {label.wnid: place for place, label in enumerate(labels) if label.wnid is not None}
-    wanted = data.wnids or data.classes
-    strange = [name for name in wanted if name not in known]
-    if not strange:
-        return torch.tensor([known[name] for name in wanted])
-    if len(wanted) != len(labels):
-        raise ConvatlasError(f"{data.spec} has {len(wanted)} classes, the network {len(labels)}, and not "
-                             f"{', '.join(strange[:5])}")  # fmt: skip
-    if any(not label.name.startswith("class ") for label in labels):
-        raise ConvatlasError(f"{data.spec} has classes that the network does not know: {', '.join(strange[:5])}")
-    return torch.arange(len(labels))
 
 
 def _split(data: Data, wanted: str) -> Any:

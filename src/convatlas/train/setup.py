@@ -14,10 +14,10 @@ from typing import Any
 from convatlas import registry
 from convatlas.blocks.init import gaussian, he, initialiser, xavier
 from convatlas.data import Arrays, Data, load
+from convatlas.data.fitting import is_padded
 from convatlas.errors import ConvatlasError, UnknownName
 from convatlas.net import ConvNet
 from convatlas.registry import SMALL_PICTURE
-from convatlas.train.feed import is_padded
 from convatlas.train.recipe import Recipe, changed, read, recipe, refuse_unused
 from convatlas.weights.preprocess import Preprocess
 from convatlas.weights.source import find
