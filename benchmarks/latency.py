@@ -1,4 +1,5 @@
-"""Predicted time beside measured time: python -m benchmarks.latency [--engine onnxruntime|eager] [--calibrate]
+"""Predicted time beside measured time: python -m benchmarks.latency [--engine onnxruntime|eager] [--threads N]
+[--calibrate]
 
 Whole networks, none of which calibration has seen, one picture (and a few at other sizes and batches), measured by
 turns in groups; ``cost.latency`` predicts each from the calibration alone.  Beside it two baselines:
@@ -7,13 +8,15 @@ turns in groups; ``cost.latency`` predicts each from the calibration alone.  Bes
     a x multiply-adds + b x layers                     (layers: convolutions and linear layers)
 
 each fitted twice: to the very networks it is judged on, leaving out the one that is predicted, which favours it; and
-to the pieces of the calibration, as ours is.  The error is |predicted / measured - 1|.
+to the pieces of the calibration, as ours is.  The error is |predicted / measured - 1|.  With one thread the clock is
+the processor's own, which stands still while others have it.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -55,7 +58,8 @@ def measured(engine_kind: str, threads: int) -> dict[str, float]:
             made = engine(convatlas.create(name).eval(), engine_kind, threads=threads, input_size=size, cache=False)
             pictures = np.random.default_rng(0).standard_normal((batch, *made.input_size)).astype(np.float32)
             calls[label(name, size, batch)] = lambda made=made, pictures=pictures: made(pictures)
-        found |= {name: timing.median for name, timing in interleaved(calls, rounds=ROUNDS).items()}
+        clock = time.thread_time if threads == 1 else time.perf_counter
+        found |= {name: timing.median for name, timing in interleaved(calls, rounds=ROUNDS, clock=clock).items()}
     return found
 
 
@@ -109,6 +113,7 @@ def judged(name: str, predicted: Sequence[float] | np.ndarray, seconds: np.ndarr
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--engine", default="onnxruntime")
+    parser.add_argument("--threads", type=int)
     parser.add_argument("--calibrate", action="store_true", help="calibrate first, in the same run")
     asked = parser.parse_args()
     import logging
@@ -119,7 +124,7 @@ def main() -> None:
     from convatlas.deploy.sessions import default_threads
 
     logging.disable(logging.WARNING)
-    threads, before = default_threads(), busy()
+    threads, before = asked.threads or default_threads(), busy()
     machine = calibrate([asked.engine], threads=threads) if asked.calibrate else calibrated()
     found = measured(asked.engine, threads)
     seconds = np.array([found[label(*one)] for one in NETWORKS])
@@ -141,7 +146,8 @@ def main() -> None:
     lines.append(judged("a x MACs, from pieces", matrix[:, :1] @ least_squares(pieces[:, :1], taken), seconds))
     lines.append(judged("a x MACs + b x layers, from pieces", matrix @ least_squares(pieces, taken), seconds))
     print("\n".join(lines))
-    (RESULTS / f"latency_{asked.engine}.txt").write_text("\n".join(lines) + "\n")
+    suffix = "_one_thread" if threads == 1 else ""
+    (RESULTS / f"latency_{asked.engine}{suffix}.txt").write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
