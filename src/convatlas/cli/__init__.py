@@ -15,6 +15,7 @@ from convatlas.cli import (
     calibrate,
     card,
     claims,
+    compare,
     data,
     export,
     predict,
@@ -37,9 +38,9 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 # The verbs' modules are light: what a verb needs to do its work is imported when it does it.
-for verb in (list_.list, show.show, card.card, claims.claims, predict.predict, export.export, quantize.quantize,
-             benchmark.benchmark, calibrate.calibrate, train.train, train.evaluate, recipe.recipe, data.data,
-             tour.tour):  # fmt: skip
+for verb in (list_.list, show.show, card.card, compare.compare, claims.claims, predict.predict, export.export,
+             quantize.quantize, benchmark.benchmark, calibrate.calibrate, train.train, train.evaluate, recipe.recipe,
+             data.data, tour.tour):  # fmt: skip
     app.command(verb)
 app.command(visualize.app)
 app.register_install_completion_command()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from convatlas.cli import output
 from convatlas.cli.card import print_card
+from convatlas.cli.compare import print_tour_figure
 from convatlas.cli.predict import DEFAULT, print_predictions
 from convatlas.cost.tables import label, operation
 from convatlas.errors import ConvatlasError
@@ -24,7 +25,8 @@ COSTLIEST = 5
 
 
 def tour(picture: str | None = None, /) -> None:
-    """Classify a photograph, explain the network that did it, see what it looks for, and train another one on digits.
+    """Classify a photograph, explain the network that did it, see what it looks for, how fast it answers and how it
+    compares, and train another one on digits.
 
     Examples:
 
@@ -46,7 +48,7 @@ def tour(picture: str | None = None, /) -> None:
         answers = convatlas.predict(path, DEFAULT)
         taken = time.perf_counter() - start
         print_predictions([replace(answers[0], path=Path(path).name)])
-        console.print(f"  {taken:.1f} s, with loading torch, building {DEFAULT} and reading its weights", style="dim")
+        console.print(f"  {taken:.1f} s, with making {DEFAULT} ready; the next time that is there already", style="dim")
     else:
         console.print("  None is at hand: convatlas tour photo.jpg, or pip install scikit-image", style="dim")
 
@@ -77,6 +79,12 @@ def tour(picture: str | None = None, /) -> None:
     draw_channels(console)
 
     console.print()
+    time_engines(console)
+
+    console.print()
+    print_tour_figure(console)
+
+    console.print()
     train_on_digits(console)
 
     console.print()
@@ -86,11 +94,38 @@ def tour(picture: str | None = None, /) -> None:
         ("convatlas list 'res*' --params-below 30M", "which networks there are"),
         ("convatlas show vgg16", "what each layer costs"),
         ("convatlas card googlenet", "what the paper says, beside what is computed"),
+        ("convatlas compare --max-size 30MB", "the best network within limits"),
+        ("convatlas export efficientnet_lite0", "as a file that others can run, with the same answers"),
         ("convatlas claims", "what a lecture and the papers say in figures, recomputed"),
         ("convatlas train lenet5_modern --data mnist", "train, with a report"),
         ("convatlas visualize --help", "what the filters have learned, and why it answers as it does"),
     ):
         console.print(f"  [bold]{command:44}[/]{what}")
+
+
+def time_engines(console: Any) -> None:
+    """What an engine is worth, beside PyTorch as it is."""
+    import numpy as np
+    import torch
+
+    import convatlas
+    from convatlas.deploy.timing import interleaved, ratio
+
+    console.print("[bold cyan]How fast it answers[/]")
+    net, made = convatlas.pretrained(DEFAULT), convatlas.engine(DEFAULT)
+    pictures = np.random.default_rng(0).standard_normal((1, *made.input_size)).astype(np.float32)
+
+    def plainly() -> None:
+        with torch.inference_mode():
+            net(torch.from_numpy(pictures))
+
+    times = interleaved({"PyTorch": plainly, made.kind: lambda: made(pictures)}, rounds=7)
+    for name, timing in times.items():
+        console.print(f"  {name:14}{1e3 * timing.median:8.1f} ms a picture")
+    gain = ratio(times["PyTorch"], times[made.kind]).median
+    console.print(
+        f"  {gain:.1f} times as fast, by turns on {made.threads} threads; the answers are the same", style="dim"
+    )
 
 
 STAGE, CHANNELS, SIDE = "stage5", (7, 17, 30, 60), 96

@@ -7,9 +7,8 @@ import json
 import logging
 import os
 import tempfile
-import time
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +19,9 @@ from convatlas import carried, facts
 from convatlas.deploy import store
 from convatlas.deploy.agreement import agreement, inputs_for
 from convatlas.deploy.engine import Engine, tell
+from convatlas.deploy.load import busy
 from convatlas.deploy.sessions import Session, installed, opened
+from convatlas.deploy.timing import interleaved
 from convatlas.errors import ConvatlasError
 from convatlas.graph.source import InputSize, full_size, own_size
 from convatlas.weights import Source, Weights, fetch
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ROUNDS, SHORT = 5, 0.6
-"""Of the measurement by which the fastest is chosen: rounds at most, and seconds that one kind may take."""
+ROUNDS, SHORT, LOOK = 5, 0.002, 0.2
+"""Of the measurement by which the fastest is chosen: rounds, seconds of each at least, and of a look at the load."""
 
 
 class Building:
@@ -69,8 +70,8 @@ class Building:
             return "cuda" if self._has_gpu() else "eager"
         if self.key is not None and (kind := store.remembered(self._choice) or "") in ("eager", "onnxruntime", "cuda"):
             return kind
-        found = self._fastest()
-        if self.key is not None:
+        found, sure = self._fastest()
+        if sure and self.key is not None:
             store.remember(self._choice, found)
         return found
 
@@ -85,29 +86,23 @@ class Building:
 
         return torch.cuda.is_available()
 
-    def _fastest(self) -> str:
-        """By turns, on one picture: the median of a few."""
-        kinds = [self.torch("eager"), *([self.torch("cuda")] if self._has_gpu() else [])]
+    def _fastest(self) -> tuple[str, bool]:
+        """By turns, on one picture, and whether that was measured: on a busy machine it is ONNX Runtime unseen."""
+        crowded = busy(LOOK).too_busy(self.threads)  # what would be measured is the others
         try:
-            kinds.append(self.onnxruntime())
+            kinds = [self.onnxruntime()]
         except ConvatlasError as error:
             logger.warning("%s; PyTorch runs it", error)
+            kinds = []
+        if crowded and kinds:
+            return "onnxruntime", False
+        kinds += [self.torch("eager"), *([self.torch("cuda")] if self._has_gpu() else [])]
         if len(kinds) == 1:
-            return kinds[0].kind
+            return kinds[0].kind, True
         picture = np.zeros((1, *self.input_size), np.float32)
-        times: dict[str, list[float]] = {one.kind: [] for one in kinds}
-        for one in kinds:
-            one(picture)
-        start = time.perf_counter()
-        for _ in range(ROUNDS):
-            for one in kinds:
-                one(picture)  # the threads of the one before have come to rest
-                began = time.perf_counter()
-                one(picture)
-                times[one.kind].append(time.perf_counter() - began)
-            if time.perf_counter() - start > SHORT * len(kinds):
-                break
-        return min(times, key=lambda kind: sorted(times[kind])[len(times[kind]) // 2])
+        calls = {one.kind: partial(one, picture) for one in kinds}
+        times = interleaved(calls, rounds=ROUNDS, seconds=SHORT)
+        return min(times, key=lambda kind: times[kind].least), True
 
     # ---- what determines it -----------------------------------------------------------------------------
 

@@ -27,6 +27,12 @@ def weights() -> dict[str, list[dict[str, Any]]]:
 
 
 @cache
+def winners() -> dict[str, Any]:
+    """winners.toml: "winner", the winners of ImageNet's challenge by year, and "human"."""
+    return tomllib.loads((FOLDER / "winners.toml").read_text(encoding="utf-8"))
+
+
+@cache
 def index() -> dict[str, dict[str, Any]]:
     """index.json: name -> module, input size and totals, as ``make atlas`` computed them."""
     path = FOLDER / "index.json"

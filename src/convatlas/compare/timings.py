@@ -1,0 +1,117 @@
+"""Times of the networks on this machine: the one place where the comparison asks for them.
+
+Predicted ones come from this machine's calibration; measured ones are remembered beside the fetched weights, by
+network, input size, engine, threads and processor.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from convatlas.errors import ConvatlasError
+from convatlas.files import cache_dir, write_whole
+
+if TYPE_CHECKING:
+    from convatlas.cost.latency import Machine
+
+logger = logging.getLogger(__name__)
+
+ENGINES = ("onnxruntime", "eager")
+"""By which networks are run, the first that is installed."""
+
+ROUNDS = 7
+"""Of a measurement."""
+
+
+def predicted(name: str, input_size: int) -> float:
+    """Seconds for one picture, predicted from the network's graph and this machine's calibration.
+
+    Raises ConvatlasError where the machine was not calibrated.
+    """
+    from convatlas.claims.networks import graph
+    from convatlas.cost.latency import latency
+
+    machine = _machine()
+    engine = next((one for one in ENGINES if one in machine.engines), ENGINES[0])
+    return latency(graph(name), machine, engine, input_size=input_size).seconds
+
+
+@cache
+def _machine() -> Machine:
+    from convatlas.cost.latency import calibrated
+
+    return calibrated()
+
+
+def measured(inputs: Mapping[str, int], *, allow_busy: bool = False) -> dict[str, float]:
+    """Seconds for one picture of each network at its input size, measured on this machine now or remembered.
+
+    The weights are random: they do not change the time.  Raises ConvatlasError where the machine is too busy, unless
+    that is allowed (what is measured then is not remembered), and what ``benchmark`` does.
+    """
+    known = _kept()
+    found = {}
+    for name, side in inputs.items():
+        key = _key(name, side)
+        if key not in known:
+            known[key] = _measure(name, side, allow_busy)
+            if not allow_busy:
+                _keep(key, known[key])
+        found[name] = known[key]
+    return found
+
+
+def remembered(inputs: Mapping[str, int]) -> dict[str, float]:
+    """Of these networks at these input sizes, those that were measured on this machine; nothing is measured."""
+    known = _kept()
+    return {name: known[key] for name, side in inputs.items() if (key := _key(name, side)) in known}
+
+
+def _engine() -> str:
+    return next(one for one in ENGINES if one == "eager" or find_spec(one))
+
+
+def _measure(name: str, side: int, allow_busy: bool) -> float:
+    from convatlas.deploy.benchmark import benchmark
+
+    done = benchmark(name, engines=(_engine(),), input_size=side, rounds=ROUNDS, allow_busy=allow_busy)
+    return done.rows[0].timing.median
+
+
+def _key(name: str, side: int) -> str:
+    from convatlas.deploy.load import cores
+    from convatlas.deploy.store import form, processor
+
+    return f"{name} {side} {_engine()} {cores()} {processor()} {form(name)}"
+
+
+def _file() -> Path:
+    return cache_dir() / "times.json"
+
+
+def _kept() -> dict[str, float]:
+    try:
+        found: Any = json.loads(_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # none yet, or damaged: measured again
+        return {}
+    return {key: float(value) for key, value in found.items()} if isinstance(found, dict) else {}
+
+
+def _keep(key: str, seconds: float) -> None:
+    """For the next time.  Where it cannot be written a warning says so."""
+    from filelock import FileLock
+
+    path = _file()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            text = json.dumps({**_kept(), key: seconds}, indent=1)
+            write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+    except (OSError, ConvatlasError) as error:
+        logger.warning("the time is not kept for the next time: %s", error)
