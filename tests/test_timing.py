@@ -26,6 +26,7 @@ from convatlas.deploy.benchmark import benchmark
 from convatlas.deploy.layers import BETWEEN, Layers, layers
 from convatlas.deploy.load import Counters, Load, between, counters
 from convatlas.deploy.origins import OTHER, REORDER, Origins
+from convatlas.deploy.sessions import default_threads
 from convatlas.deploy.timing import Timing, interleaved, quartiles, ratio
 from convatlas.errors import ConvatlasError, UnknownName
 
@@ -427,7 +428,7 @@ def run(capsys, *arguments: str) -> tuple[int, str, str]:
 def test_the_table_states_the_machine_and_its_load(capsys):
     status, out, _ = run(capsys, "benchmark", SMALL, "--engine", "eager,onnxruntime", "--rounds", "1")
     assert status == 0
-    for words in ("onnxruntime", "pictures/s", "x first", "quartiles", "2 threads" if load.cores() == 2 else "thread",
+    for words in ("onnxruntime", "pictures/s", "x first", "quartiles", f"{default_threads()} thread",
                   "other processes take 0.01 of 2 cores", "torch "):  # fmt: skip
         assert words in out
 
