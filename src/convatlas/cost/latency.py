@@ -67,6 +67,7 @@ class Ceilings:
     block: channels that a convolution computes at once.  stream: what a byte of weights takes longer that
     comes out of memory.
     error: the median relative error of the rates on the shapes that they were fitted to.
+    warm: of networks that fit into the cores' caches as a whole; None where that was not told apart.
     """
 
     rates: Mapping[str, Rates]
@@ -75,6 +76,17 @@ class Ceilings:
     block: int
     stream: float
     error: float
+    warm: Ceilings | None = None
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Ceilings:
+        """Raises KeyError and TypeError for what is none."""
+        rates = {kind: Rates(**each) for kind, each in told["rates"].items()}
+        if set(KINDS) - set(rates):
+            raise KeyError("rates")
+        points = {kind: tuple((a, b, c, d) for a, b, c, d in each) for kind, each in told["pieces"].items()}
+        warm = None if told["warm"] is None else cls.from_json(told["warm"])
+        return cls(**{**told, "rates": rates, "pieces": points, "warm": warm})
 
     def factor(self, work: Work) -> float:
         """How much longer than the rates say a work takes: what its kind's pieces did, the more the nearer they are."""
@@ -115,13 +127,7 @@ class Machine:
         """Raises KeyError and TypeError for what is no calibration of this form."""
         if data["version"] != VERSION:
             raise KeyError("version")
-        engines = {}
-        for name, told in data["engines"].items():
-            rates = {kind: Rates(**each) for kind, each in told["rates"].items()}
-            points = {kind: tuple((a, b, c, d) for a, b, c, d in each) for kind, each in told["pieces"].items()}
-            engines[name] = Ceilings(**{**told, "rates": rates, "pieces": points})
-        if any(set(KINDS) - set(told.rates) for told in engines.values()):
-            raise KeyError("rates")
+        engines = {name: Ceilings.from_json(told) for name, told in data["engines"].items()}
         return cls(**{**data, "engines": engines})
 
 
@@ -186,9 +192,11 @@ def latency(
     shapes = graph.shapes(full_size(input_size, graph.input_size), batch)
     found = machine.engines[engine]
     run = works(graph, shapes, engine, found.block)
-    # What does not fit into the cache comes out of memory each time; what fits was measured there.
-    streamed = sum(work.weights for work in run) > machine.cache
-    layers = tuple(_layers(run, found, machine.near, found.stream if streamed else 0.0))
+    # What does not fit into a cache comes from farther away each time.
+    weights, most = sum(work.weights for work in run), max((work.moved for work in run), default=0)
+    if found.warm is not None and weights + most <= machine.near:
+        found = found.warm
+    layers = tuple(_layers(run, found, machine.near, found.stream if weights > machine.cache else 0.0))
     return Latency(graph.name, engine, found.call + sum(layer.seconds for layer in layers), found.call, layers)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,8 @@ from convatlas.files import write_whole
 
 SPENT, VISITS, FEWEST = 0.05, 2, 4
 """Seconds that a piece is measured on a visit, how often all are visited, and runs at least."""
-ROUNDS = 20
-"""Visits of those that are run once on each."""
+ROUNDS = 12
+"""Visits of those that are run twice on each."""
 TERMS = tuple(field.name for field in fields(Rates))
 TURNS, USUAL_ERROR = 12, 0.03
 MOST = 0.6
@@ -75,8 +76,10 @@ def calibrate(
 
 
 def _ceilings(engine: str, chosen: Sequence[Piece] | None, threads: int, watch: Watch) -> Ceilings:
-    rows = measure(engine, threads, chosen, watch)
-    return fitted(rows, block_of(engine), machine.own_cache() * threads, machine.last_cache())
+    counted, cold, warm = _measured(engine, threads, chosen, watch)
+    sizes = block_of(engine), machine.own_cache() * threads, machine.last_cache()
+    found = fitted(list(zip(counted, cold)), *sizes)
+    return replace(found, warm=fitted(list(zip(counted, warm)), *sizes)) if warm != cold else found
 
 
 def measure(
@@ -86,9 +89,16 @@ def measure(
     watch: Watch = lambda engine, done, total: None,
 ) -> Measured:
     """Every piece's operations and seconds."""
+    counted, cold, _ = _measured(engine, threads, chosen, watch)
+    return list(zip(counted, cold))
+
+
+def _measured(
+    engine: str, threads: int, chosen: Sequence[Piece] | None, watch: Watch
+) -> tuple[list[list[Work]], list[float], list[float]]:
     every, block = list(chosen if chosen is not None else pieces(engine)), block_of(engine)
     counted = [works(piece.graph, piece.graph.shapes(batch=piece.batch), engine, block) for piece in every]
-    return list(zip(counted, seconds(engine, every, threads, watch)))
+    return counted, *seconds(engine, every, threads, watch)
 
 
 def block_of(engine: str) -> int:
@@ -104,24 +114,27 @@ def block_of(engine: str) -> int:
 
 def seconds(
     engine: str, measured: Sequence[Piece], threads: int, watch: Watch = lambda engine, done, total: None
-) -> list[float]:
+) -> tuple[list[float], list[float]]:
     """Of each piece, the quickest of its runs: what the machine reaches when nothing disturbs it.
 
-    All are visited by turns, so that what disturbs one visit is over at the next.
+    First of those after other pieces, which find the caches filled by these as a layer of a network does; then of
+    those that follow upon themselves.  All are visited by turns, so that what disturbs one visit is over at the next.
     """
     # Of one thread the processor's own time, which nobody else can take.
     clock = time.thread_time if threads == 1 else time.perf_counter
-    runs: list[list[float]] = [[] for _ in measured]
-    # In PyTorch all pieces share their threads, and run one after the other: each finds the caches as in a network,
-    # filled by others.  Sessions of ONNX Runtime have threads of their own, which first must wake.
-    calls = [_callable(piece, engine, threads) for piece in measured] if engine == "eager" else []
-    visits, once = (ROUNDS, True) if calls else (VISITS, False)
+    # Sessions of ONNX Runtime have threads of their own, which first must wake: they only follow upon themselves.
+    shared = engine == "eager" or threads == 1
+    calls = [_callable(piece, engine, threads) for piece in measured] if shared else []
+    cold: list[float] = [math.inf] * len(measured)
+    warm = list(cold)
+    visits = ROUNDS if shared else VISITS
     for visit in range(visits):
         for i, piece in enumerate(measured):
             watch(engine, visit * len(measured) + i, visits * len(measured))
-            runs[i] += _timed(calls[i] if calls else _callable(piece, engine, threads), piece, clock, once)
+            first, *more = _timed(calls[i] if shared else _callable(piece, engine, threads), piece, clock, shared)
+            cold[i], warm[i] = min(cold[i], first), min(warm[i], *more)
     watch(engine, visits * len(measured), visits * len(measured))
-    return [min(found) for found in runs]
+    return (cold if shared else warm), warm
 
 
 def _callable(piece: Piece, engine: str, threads: int) -> Callable[[NDArray[np.float32]], object]:
@@ -135,16 +148,16 @@ def _callable(piece: Piece, engine: str, threads: int) -> Callable[[NDArray[np.f
 
 
 def _timed(
-    call: Callable[[NDArray[np.float32]], object], piece: Piece, clock: Callable[[], float], once: bool
+    call: Callable[[NDArray[np.float32]], object], piece: Piece, clock: Callable[[], float], twice: bool
 ) -> list[float]:
-    """Seconds of one run, or of several after two that warm up."""
+    """Seconds of two runs; or of several, after two that warm up."""
     pictures = np.random.default_rng(0).standard_normal((piece.batch, *piece.graph.input_size)).astype(np.float32)
-    if not once:
+    if not twice:
         call(pictures)
         call(pictures)
     found: list[float] = []
     start = time.perf_counter()
-    while not found or not (once or (len(found) >= FEWEST and time.perf_counter() - start >= SPENT)):
+    while len(found) < (2 if twice else FEWEST) or (not twice and time.perf_counter() - start < SPENT):
         began = clock()
         call(pictures)
         found.append(clock() - began)

@@ -98,7 +98,7 @@ def interleaved(
     *,
     rounds: int = ROUNDS,
     seconds: float = LEAST,
-    clock: Callable[[], float] = time.perf_counter,
+    clock: Callable[[], float] | None = None,
 ) -> dict[str, Timing]:
     """Time several calls by turns.
 
@@ -111,6 +111,7 @@ def interleaved(
     if not subjects:
         raise ConvatlasError("nothing to time")
     checked_rounds(rounds)
+    clock = clock or time.perf_counter
     if not 0 < seconds < math.inf:
         raise ConvatlasError(f"a measurement takes some seconds, not {seconds}")
     calls = {name: max(1, math.ceil(seconds / max(_warmed(call), 1e-7))) for name, call in subjects.items()}
