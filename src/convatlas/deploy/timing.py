@@ -14,8 +14,8 @@ from convatlas.errors import ConvatlasError
 ROUNDS = 15
 LEAST = 0.005
 """Seconds of one measurement at least: the clock and the interpreter are nothing beside it."""
-SETTLE = 0.03
-"""Seconds before each: waiting threads of the one before spin for some milliseconds, and take its cores."""
+SETTLE = 0.06
+"""Seconds in which a thread pool comes to rest: ONNX Runtime's threads spin for 40 ms (measured), OpenMP's for 10."""
 WARM, ENOUGH = 4, 0.5
 """Calls of each before the first round, two at least and no more than take so many seconds; the fastest says how many
 calls make a measurement."""
