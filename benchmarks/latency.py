@@ -120,13 +120,15 @@ def main() -> None:
 
     from convatlas.cost.latency import calibrated, latency
     from convatlas.deploy.calibrate import calibrate
-    from convatlas.deploy.load import busy
+    from convatlas.deploy.load import between, busy, counters
     from convatlas.deploy.sessions import default_threads
 
     logging.disable(logging.WARNING)
     threads, before = asked.threads or default_threads(), busy()
     machine = calibrate([asked.engine], threads=threads) if asked.calibrate else calibrated()
+    start = counters()
     found = measured(asked.engine, threads)
+    during = between(start, counters())
     seconds = np.array([found[label(*one)] for one in NETWORKS])
     predicted = np.array([
         latency(name, machine, asked.engine, input_size=size, batch=batch).seconds for name, size, batch in NETWORKS
@@ -134,7 +136,8 @@ def main() -> None:
     matrix = counts()
     pieces, taken = of_pieces(asked.engine, threads)
     lines = [describe(), f"{asked.engine}, {threads} threads; calibrated {machine.date}, the pieces met to "
-             f"{100 * machine.engines[asked.engine].error:.1f} % (median); before: {before}", "",
+             f"{100 * machine.engines[asked.engine].error:.1f} % (median)",
+             f"before: {before}; while the networks were measured: {during}", "",
              f"{'network':30} {'measured':>12} {'predicted':>12} {'error':>8}"]  # fmt: skip
     for one, real, ours in zip(NETWORKS, seconds, predicted):
         lines.append(f"{label(*one):30} {1e3 * real:9.2f} ms {1e3 * ours:9.2f} ms {100 * (ours / real - 1):+6.0f} %")

@@ -60,8 +60,9 @@ def print_latency(latency: Latency, console: Any) -> None:
     """The whole call, what bounds it, and how good such an estimate is."""
     shares = ", ".join(f"{percent(share)} by {bound}" for bound, share in latency.bounds().items())
     console.print(
-        f"About {1e3 * latency.seconds:.2f} ms a call by {latency.engine}: bound {shares}. An estimate: whole networks "
-        "were found within a fifth of it, most of them, and within a half (benchmarks/results/latency.txt).",
+        f"About {1e3 * latency.seconds:.2f} ms a call by {latency.engine}: bound {shares}. An estimate: on one "
+        "thread, whole networks were mostly found within a tenth of it, the worst within a "
+        "third (docs/latency.md).",
     )
 
 
