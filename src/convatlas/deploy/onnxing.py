@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import logging
 import os
@@ -11,12 +10,12 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
-from io import BytesIO, StringIO
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from convatlas import carried, facts
 from convatlas.errors import ConvatlasError, UnknownName
@@ -77,7 +76,7 @@ def _exported(net: nn.Module, path: Path, input_size: tuple[int, int, int], kind
                               output_names=[OUTPUT], dynamic_shapes=({0: "batch"},), external_data=False,
                               verbose=False)  # fmt: skip
         else:
-            torch.onnx.export(_plainly(net), (picture,), str(path), dynamo=False, opset_version=OPSET,
+            torch.onnx.export(net, (picture,), str(path), dynamo=False, opset_version=OPSET,
                               input_names=[INPUT], output_names=[OUTPUT],
                               dynamic_axes={INPUT: {0: "batch"}, OUTPUT: {0: "batch"}})  # fmt: skip
 
@@ -131,38 +130,3 @@ def _finish(path: Path, record: Mapping[str, Any] | None, origins: bool) -> None
     if record is not None:
         model.metadata_props.add(key=carried.KEY, value=json.dumps(record, ensure_ascii=False))
     onnx.save(model, path)
-
-
-# ---- what the older exporter does not know ------------------------------------------------------------------
-
-
-def _plainly(net: nn.Module) -> nn.Module:
-    """A copy whose channel shuffles are written in plain operations."""
-    plain = copy.deepcopy(net)
-    for path, module in list(plain.named_modules()):
-        if type(module) is nn.ChannelShuffle:
-            parent, _, leaf = path.rpartition(".")
-            setattr(plain.get_submodule(parent), leaf, _Shuffle(module.groups))
-    return plain
-
-
-class _Shuffle(nn.Module):
-    def __init__(self, groups: int):
-        super().__init__()
-        self.groups = groups
-
-    def forward(self, x: Tensor) -> Tensor:
-        channels, height, width = (int(side) for side in x.shape[1:])
-        parted = x.reshape(-1, self.groups, channels // self.groups, height, width)
-        return parted.transpose(1, 2).reshape(-1, channels, height, width)
-
-
-def plain_bytes(net: nn.Module, input_size: tuple[int, ...]) -> bytes:
-    """A small module as it is, for one input without its batch, as bytes: at once, and nothing is folded or noted."""
-    content: Any = BytesIO()  # it takes a file too
-    given = torch.zeros(1, *input_size)
-    with quiet(), torch.no_grad():
-        torch.onnx.export(_plainly(net), (given,), content, dynamo=False, opset_version=OPSET, input_names=[INPUT],
-                          output_names=[OUTPUT])  # fmt: skip
-    found: bytes = content.getvalue()
-    return found
