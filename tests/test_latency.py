@@ -213,6 +213,15 @@ def test_a_calibration_is_written_and_read_again(tmp_path):
         assert latency("resnet20_cifar", made, engine).seconds > 0
 
 
+def test_one_engine_is_calibrated_beside_another(tmp_path):
+    file = tmp_path / "machine.json"
+    calibrate(["eager"], threads=1, out=file, chosen=SOME)
+    calibrate(["onnxruntime"], threads=1, out=file, chosen=SOME)
+    assert set(calibrated(file).engines) == {"eager", "onnxruntime"}
+    calibrate(["eager"], threads=2, out=file, chosen=SOME)  # of other threads nothing is kept
+    assert set(calibrated(file).engines) == {"eager"}
+
+
 def test_a_calibration_that_is_cut_short_changes_nothing(tmp_path):
     def stop(engine: str, done: int, total: int) -> None:
         if done == 1:

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convatlas.cost import machine
-from convatlas.cost.latency import ENGINES, Ceilings, Machine, Point, Rates, position
+from convatlas.cost.latency import ENGINES, Ceilings, Machine, Point, Rates, calibrated, position
 from convatlas.cost.work import KINDS, Work, works
 from convatlas.deploy.micro import Piece
 from convatlas.deploy.pieces import pieces
 from convatlas.deploy.sessions import Session, checked_threads, installed, opened
-from convatlas.errors import UnknownName
+from convatlas.errors import ConvatlasError, UnknownName
 from convatlas.files import write_whole
 
 SPENT, VISITS, FEWEST = 0.05, 2, 4
@@ -70,9 +70,22 @@ def calibrate(
     made = Machine(machine.processor(), number, machine.last_cache(), versions, str(date.today()), found, note,
                    near=machine.own_cache() * number)  # fmt: skip
     path = out or machine.place()
+    made = _beside(path, made)
     text = json.dumps(made.to_json(), indent=1)
     write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
     return made
+
+
+def _beside(path: Path, made: Machine) -> Machine:
+    """With what was measured before of other engines, where it holds still."""
+    try:
+        before = calibrated(path)
+    except ConvatlasError:  # none, or of another machine
+        return made
+    if before.threads != made.threads:
+        return made
+    versions, engines = {**before.versions, **made.versions}, {**before.engines, **made.engines}
+    return replace(made, versions=versions, engines=engines)
 
 
 def _ceilings(engine: str, chosen: Sequence[Piece] | None, threads: int, watch: Watch) -> Ceilings:
