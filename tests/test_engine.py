@@ -150,6 +150,29 @@ def test_other_weights_are_another_engine(cache):
     assert np.allclose(changed(noise(net)), before + 1, atol=1e-5)
 
 
+def test_a_network_with_hooks_is_none_without(cache):
+    net = lenet()
+    plain = engine(net, "onnxruntime")(noise(net))
+    net.head.register_forward_hook(lambda module, given, answer: 2 * answer)
+    assert np.allclose(engine(net, "onnxruntime")(noise(net)), 2 * plain, atol=1e-5)
+
+
+def test_the_same_weights_of_other_classes_are_another_engine(tmp_path):
+    """A run's weights by themselves say nothing of classes; beside the run's record they do."""
+    from convatlas.deploy.export import export
+
+    file = export("lenet5_modern", "safetensors", tmp_path / "named.safetensors").path
+    record = weights.loading.told_of(weights.find("lenet5_modern", file))
+    from safetensors.torch import load_file, save_file
+
+    told = {**record, "classes": list("abcdefghij")}
+    save_file(load_file(file), tmp_path / "renamed.safetensors", metadata={"convatlas": json.dumps(told)})
+    for name, first in (("named", "0"), ("renamed", "a"), ("named", "0")):
+        for _ in range(2):
+            made = engine(tmp_path / f"{name}.safetensors", "onnxruntime")
+            assert made.weights.labels[0].name == first
+
+
 @pytest.mark.parametrize("damage", ["cut", "changed", "empty"])
 def test_a_damaged_engine_is_made_again_and_said_so(cache, damage, caplog):
     net = lenet()

@@ -120,15 +120,20 @@ class Building:
             return None
         if self._source is not None:
             name, source = self._source
-            told = told_of(source)
-            options = told["options"] if told is not None and told["network"] == name else {}
-            return store.key_of(name, {**options, "input": self._asked}, sha256(fetch(source)))
+            told = told_of(source) or {}
+            # The engine's file says what its weights know, and how pictures are prepared for them: both determine it.
+            known = [told.get(key) for key in ("options", "classes", "wnids", "preprocess", "notes")]
+            known += [source.id, source.kind, source.labels, repr(source.preprocess)]
+            return store.key_of(name, {"input": self._asked, "known": known}, sha256(fetch(source)))
         return self._key_of_module() if self._is_of_atlas() and self._weights != "none" else None
 
     def _is_of_atlas(self) -> bool:
+        """And nothing of it runs that its tensors and its modules do not tell."""
+        from convatlas.graph.fold import hooked
         from convatlas.net import ConvNet
 
-        return isinstance(self.model, ConvNet) and self.model.name in facts.index()
+        net = self.model
+        return isinstance(net, ConvNet) and net.name in facts.index() and not any(map(hooked, net.modules()))
 
     def _key_of_module(self) -> str:
         """Of every tensor, and of what is written in the network beside them."""

@@ -35,7 +35,7 @@ def folded(
         return copy
     modules = dict(copy.named_modules())
     alone = _alone(copy, graph)
-    touched = {path for path, module in modules.items() if _hooked(module)}
+    touched = {path for path, module in modules.items() if hooked(module)}
     readers = Counter(source for node in graph.nodes for source in node.inputs)
     for node in graph.nodes:
         norm = modules.get(node.name)
@@ -78,7 +78,7 @@ def _graph(net: nn.Module, size: tuple[int, int, int] | None) -> Graph | None:
     return None
 
 
-def _hooked(module: nn.Module) -> bool:
+def hooked(module: nn.Module) -> bool:
     """Whether more than its forward happens where a module runs: hooks, or a forward of this one module's own."""
     kinds = ("forward_pre", "forward", "backward_pre", "backward")
     return "forward" in vars(module) or any(getattr(module, f"_{kind}_hooks") for kind in kinds)
