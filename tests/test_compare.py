@@ -549,9 +549,9 @@ def test_predicted_times_are_those_of_the_calibration(tmp_path: Path, monkeypatc
     try:
         with pytest.raises(ConvatlasError, match="no calibration of this machine; run convatlas calibrate"):
             compare("vgg1?", x="latency")
-        rates = dict.fromkeys(KINDS, Rates(1e-6, 1e-11, 1e-10, 1e-10))
+        rates = dict.fromkeys(KINDS, Rates(1e-6, 1e-11, 0, 0, 1e-10, 0, 1e-10))
         machine = Machine(processor(), 1, last_cache(), {}, "2020-01-01",
-                          {"eager": Ceilings(rates, 1e-5, 8, 1e-10, 0.1)})  # fmt: skip
+                          {"eager": Ceilings(rates, {}, 1e-5, 8, 1e-10, 0.1)})  # fmt: skip
         (tmp_path / "machine.json").write_text(json.dumps(machine.to_json()), encoding="utf-8")
         found = {row.name: row.values["latency"] for row in compare("vgg1?", x="latency").rows}
         assert found["vgg16"] == latency("vgg16", machine, "eager").seconds
