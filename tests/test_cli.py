@@ -67,6 +67,13 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return err
 
 
+def test_the_command_line_starts_without_what_only_its_verbs_need():
+    heavy = ("numpy", "PIL", "torch", "onnx", "onnxruntime", "matplotlib", "safetensors", "scipy")
+    program = f"import sys, convatlas.cli; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_list_json_has_one_object_a_network(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = run(capsys, "list", "--json")
     rows = json.loads(out)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 
 from convatlas.errors import ConvatlasError
+
+logger = logging.getLogger(__name__)
 
 UNWRITABLE = (OSError, RuntimeError, SafetensorError)
 """What the system, torch and safetensors raise where a disk is full."""
@@ -46,6 +51,31 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         if not isinstance(error, UNWRITABLE):
             raise
         raise ConvatlasError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from error
+
+
+def remembered(path: Path) -> dict[str, Any]:
+    """What ``remember`` has kept in a file; {} where there is none yet, or it is damaged."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def remember(path: Path, key: str, value: Any) -> None:
+    """Keep a value in a file of JSON for the next time; several processes may do so at once.
+
+    Where it cannot be written a warning says so, and nothing else happens.
+    """
+    from filelock import FileLock
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            text = json.dumps({**remembered(path), key: value}, indent=1)
+            write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+    except (OSError, ConvatlasError) as error:
+        logger.warning("what was measured is not kept for the next time: %s", error)
 
 
 def flush(path: Path) -> None:

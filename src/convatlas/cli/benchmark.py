@@ -13,7 +13,6 @@ from cyclopts import Parameter
 
 from convatlas.cli import output
 from convatlas.errors import ConvatlasError, UnknownName
-from convatlas.files import write_whole
 from convatlas.numbers import percent, short
 
 if TYPE_CHECKING:
@@ -105,6 +104,8 @@ def benchmark(
     if out is not None:
         as_json = out.suffix.lower() == ".json"
         content = json_module.dumps(found.to_json(), indent=1) + "\n" if as_json else found.to_csv()
+        from convatlas.files import write_whole
+
         write_whole(out, lambda beside: beside.write_text(content, encoding="utf-8"))
         output.console(stderr=True).print(f"wrote {out}", style="dim", soft_wrap=True)
     elif json:

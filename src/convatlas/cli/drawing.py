@@ -24,13 +24,13 @@ from convatlas.cli.picturing import (
     colours_from,
     keeping,
     named,
+    network_of,
     numbers,
     save,
     stopped,
     watching,
 )
 from convatlas.errors import ConvatlasError
-from convatlas.weights.named import network_of
 
 if TYPE_CHECKING:
     from torch import nn

@@ -11,6 +11,9 @@ from convatlas.cli import output
 from convatlas.errors import ConvatlasError
 from convatlas.numbers import size
 
+MOST = 64
+"""Pictures on which answers are compared, at most."""
+
 
 def export(
     model: str,
@@ -62,8 +65,6 @@ def export(
     from convatlas.deploy.export import export as write
     from convatlas.weights.pictures import in_folder
 
-    if tolerance != tolerance:
-        raise ConvatlasError("a tolerance is a number")
     wanted = [one for given in pictures for one in (in_folder(Path(given)) if Path(given).is_dir() else [given])]
     if pictures and not wanted:
         raise ConvatlasError(f"no pictures in {', '.join(pictures)}")
@@ -78,7 +79,3 @@ def export(
     console.print(f"{made.agreement}", soft_wrap=True)
     if made.names_classes:
         console.print(f"next: convatlas predict photo.jpg --model {made.path}", style="dim", soft_wrap=True)
-
-
-MOST = 64
-"""Pictures on which answers are compared, at most."""

@@ -18,6 +18,7 @@ from convatlas.cli.picturing import (
     Weights,
     keeping,
     named,
+    network_of,
     numbers,
     pictures_of,
     save,
@@ -26,7 +27,6 @@ from convatlas.cli.picturing import (
     watching,
 )
 from convatlas.errors import ConvatlasError
-from convatlas.weights.named import network_of
 
 
 def filters(

@@ -57,6 +57,13 @@ class Drawing:
     json: Annotated[bool, Parameter(negative=(), help="Print what was made as JSON.")] = False
 
 
+def network_of(model: str, weights: str, seed: int = 0) -> nn.Module:
+    """``weights.named.network_of``, which is loaded when a picture is made."""
+    from convatlas.weights.named import network_of as made
+
+    return made(model, weights, seed)
+
+
 def pictures_of(data: str) -> str | Split:
     """folder:PATH as it is, of a data set its test pictures; both go to ``convatlas.visualize.examples``."""
     from convatlas import data as sets

@@ -15,7 +15,6 @@ from cyclopts import Parameter
 
 from convatlas.cli import output
 from convatlas.errors import ConvatlasError, UnknownName
-from convatlas.files import write_whole
 from convatlas.numbers import percent
 
 if TYPE_CHECKING:
@@ -79,6 +78,7 @@ def predict(
     if out is not None and out.suffix.lower() not in WRITERS:
         raise UnknownName("kind of file", out.suffix or out.name, WRITERS)
     from convatlas.deploy.predict import predictions
+    from convatlas.files import write_whole
 
     with _Watching() as bar:
         found = predictions(pictures, model, weights, top=top, batch=batch, device=device, engine=engine,

@@ -21,8 +21,6 @@ DOUBLING = 16
 DAY = 86_400.0 * 1e12
 """Operations of a teraflop/s-day."""
 
-START = "alexnet"
-
 
 def networks() -> list[str]:
     """Those of which the table has the epochs, in the order in which they were published."""

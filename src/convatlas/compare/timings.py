@@ -6,21 +6,16 @@ network, input size, engine, threads and processor.
 
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from convatlas.errors import ConvatlasError
-from convatlas.files import cache_dir, write_whole
+from convatlas import files
 
 if TYPE_CHECKING:
     from convatlas.cost.latency import Machine
-
-logger = logging.getLogger(__name__)
 
 ENGINES = ("onnxruntime", "eager")
 """By which networks are run, the first that is installed."""
@@ -62,7 +57,7 @@ def measured(inputs: Mapping[str, int], *, allow_busy: bool = False) -> dict[str
         if key not in known:
             known[key] = _measure(name, side, allow_busy)
             if not allow_busy:
-                _keep(key, known[key])
+                files.remember(_file(), key, known[key])
         found[name] = known[key]
     return found
 
@@ -92,26 +87,8 @@ def _key(name: str, side: int) -> str:
 
 
 def _file() -> Path:
-    return cache_dir() / "times.json"
+    return files.cache_dir() / "times.json"
 
 
 def _kept() -> dict[str, float]:
-    try:
-        found: Any = json.loads(_file().read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # none yet, or damaged: measured again
-        return {}
-    return {key: float(value) for key, value in found.items()} if isinstance(found, dict) else {}
-
-
-def _keep(key: str, seconds: float) -> None:
-    """For the next time.  Where it cannot be written a warning says so."""
-    from filelock import FileLock
-
-    path = _file()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock"):
-            text = json.dumps({**_kept(), key: seconds}, indent=1)
-            write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
-    except (OSError, ConvatlasError) as error:
-        logger.warning("the time is not kept for the next time: %s", error)
+    return {key: float(value) for key, value in files.remembered(_file()).items()}

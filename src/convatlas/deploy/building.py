@@ -9,7 +9,6 @@ import os
 import tempfile
 from dataclasses import replace
 from functools import cached_property, partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,8 +79,6 @@ class Building:
         return f"{self.key}-{self.threads}"
 
     def _has_gpu(self) -> bool:
-        if find_spec("torch") is None:
-            return False
         import torch
 
         return torch.cuda.is_available()

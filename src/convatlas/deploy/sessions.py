@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convatlas.deploy.load import cores
 from convatlas.errors import ConvatlasError
 
 MOST_THREADS = 16
@@ -22,13 +23,13 @@ def default_threads() -> int:
     """$OMP_NUM_THREADS, else the cores that this process may use: by its affinity, and by its container's quota."""
     if (asked := os.environ.get("OMP_NUM_THREADS", "")).isdigit() and int(asked):
         return int(asked)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    number = cores()
     try:
         limit, period = QUOTA.read_text().split()
-        cores = min(cores, max(1, round(int(limit) / int(period))))
+        number = min(number, max(1, round(int(limit) / int(period))))
     except (OSError, ValueError):  # no such file, or "max": no quota
         pass
-    return min(cores, MOST_THREADS)
+    return min(number, MOST_THREADS)
 
 
 def checked_threads(threads: int | None) -> int:

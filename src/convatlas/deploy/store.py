@@ -18,10 +18,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 import convatlas
-from convatlas import facts
+from convatlas import facts, files
 from convatlas.cost import machine
 from convatlas.errors import ConvatlasError
 from convatlas.files import cache_dir, write_whole
@@ -120,25 +118,14 @@ def _digest(content: bytes) -> str:
 
 def remembered(key: str) -> str | None:
     """The kind of engine that was found the fastest."""
-    kind = _choices().get(key)
+    kind = files.remembered(_choices()).get(key)
     return kind if isinstance(kind, str) else None
 
 
 def remember(key: str, kind: str) -> None:
-    """For the next time; several processes may do so at once."""
-    path = folder() / "choices.json"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock"):
-            text = json.dumps({**_choices(), key: kind}, indent=1)
-            write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
-    except (OSError, ConvatlasError) as error:
-        logger.warning("the choice of an engine is not kept for the next time: %s", error)
+    """For the next time."""
+    files.remember(_choices(), key, kind)
 
 
-def _choices() -> dict[str, Any]:
-    try:
-        found = json.loads((folder() / "choices.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # none yet, or damaged: measured again
-        return {}
-    return found if isinstance(found, dict) else {}
+def _choices() -> Path:
+    return folder() / "choices.json"
