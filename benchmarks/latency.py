@@ -119,9 +119,9 @@ def main() -> None:
     import logging
 
     from convatlas.cost.latency import calibrated, latency
+    from convatlas.cost.machine import default_threads
     from convatlas.deploy.calibrate import calibrate
     from convatlas.deploy.load import between, busy, counters
-    from convatlas.deploy.sessions import default_threads
 
     logging.disable(logging.WARNING)
     threads, before = asked.threads or default_threads(), busy()

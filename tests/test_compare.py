@@ -306,6 +306,32 @@ def test_that_operations_predict_time_is_tested_by_kind(monkeypatch: pytest.Monk
     assert "depthwise ones are 5.0 times slower" in notes
 
 
+def test_predicted_times_prove_nothing_about_operations(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timings, "remembered", lambda inputs: {})
+    monkeypatch.setattr(timings, "predicted", lambda name, side: 1e-11 * analyze(name, input_size=side).totals["macs"])
+    monkeypatch.setattr(timings, "doubts", lambda: ("The calibration was measured on a busy machine.",))
+    found = canziani()
+    assert (found.times.law, found.times.slower) == (None, None)
+    notes = " ".join(canziani_table(found).notes)
+    assert "cannot say whether operations predict time" in notes
+    assert "busy machine" in notes
+
+
+def test_the_figure_measures_what_was_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, int] = {}
+
+    def measure(inputs: dict[str, int], *, allow_busy: bool) -> dict[str, float]:
+        seen.update(inputs)
+        return dict.fromkeys(inputs, 1.0)
+
+    monkeypatch.setattr(timings, "measured", measure)
+    found = canziani(["alexnet", "resnet18", "resnet34"], measured=True)
+    assert set(seen) == {"alexnet", "resnet18", "resnet34"}
+    assert found.times.how == "measured on this machine"
+    with pytest.raises(ConvatlasError, match="has no times"):
+        exhibit("compute", measured=True)
+
+
 def test_44_times_less_compute() -> None:
     rows = {row["network"]: row for row in compute_table().rows}
     assert len(rows) == 16

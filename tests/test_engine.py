@@ -19,10 +19,10 @@ from torch import nn
 
 import convatlas
 from convatlas import weights
+from convatlas.cost.machine import default_threads
 from convatlas.deploy import building, store
 from convatlas.deploy.engine import Engine, engine
 from convatlas.deploy.load import Load
-from convatlas.deploy.sessions import default_threads
 from convatlas.errors import ConvatlasError, UnknownName
 
 skimage = pytest.importorskip("skimage")

@@ -15,6 +15,8 @@ import pytest
 
 import convatlas
 from convatlas.cli import main
+from convatlas.compare import rows, timings
+from convatlas.compare.figures import computed
 from convatlas.cost import machine as here
 from convatlas.cost.latency import Ceilings, Machine, Rates, calibrated, latency, position
 from convatlas.cost.work import KINDS, Work, works
@@ -220,6 +222,42 @@ def test_one_engine_is_calibrated_beside_another(tmp_path):
     assert set(calibrated(file).engines) == {"eager", "onnxruntime"}
     calibrate(["eager"], threads=2, out=file, chosen=SOME)  # of other threads nothing is kept
     assert set(calibrated(file).engines) == {"eager"}
+
+
+def test_a_busy_calibration_is_said_with_every_prediction(kept, capsys, monkeypatch):
+    told = machine()
+    busy = {name: replace(one, note="measured on a busy machine: 2 of 2 cores") for name, one in told.engines.items()}
+    number = here.default_threads()
+    kept.write_text(json.dumps(replace(told, threads=number, engines=busy).to_json()))
+    monkeypatch.setattr(timings, "_machine", calibrated)
+    monkeypatch.setattr(rows, "computed", computed.__wrapped__)
+    assert main(["show", "resnet18", "--latency"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "measured on a busy machine: 2 of 2 cores" in said
+    assert "within a tenth" not in said
+    assert main(["show", "resnet18", "--latency", "--json"]) == 0
+    assert "several times off" in json.loads(capsys.readouterr().out)["latency"]["notes"][0]
+    assert main(["compare", "vgg16", "resnet34", "--x", "latency"]) == 0
+    assert "several times off" in " ".join(capsys.readouterr().out.split())
+    assert main(["compare", "vgg16", "resnet34", "--max-latency", "1s"]) == 0
+    assert "several times off" in " ".join(capsys.readouterr().out.split())
+    kept.write_text(json.dumps(replace(told, threads=number + 1).to_json()))
+    assert main(["show", "resnet18", "--latency"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"for {number + 1} threads, and {number} would run: convatlas calibrate --threads {number}" in said
+
+
+def test_pieces_that_do_not_go_together_are_no_calibration(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+
+    def at_random(engine, measured, threads, watch=None):
+        found = list(np.exp(4 * rng.standard_normal(len(measured))))
+        return found, found
+
+    monkeypatch.setattr("convatlas.deploy.calibrate.seconds", at_random)
+    with pytest.raises(ConvatlasError, match="do not go together"):
+        calibrate(["eager"], threads=1, out=tmp_path / "machine.json")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_calibration_that_is_cut_short_changes_nothing(tmp_path):

@@ -19,6 +19,7 @@ from torch import nn
 import convatlas
 from convatlas.cli import benchmark as verb
 from convatlas.cli import main
+from convatlas.cost.machine import default_threads
 from convatlas.deploy import benchmark as benchmarking
 from convatlas.deploy import layers as layering
 from convatlas.deploy import load, timing
@@ -26,7 +27,6 @@ from convatlas.deploy.benchmark import benchmark
 from convatlas.deploy.layers import BETWEEN, Layers, layers
 from convatlas.deploy.load import Counters, Load, between, counters
 from convatlas.deploy.origins import OTHER, REORDER, Origins
-from convatlas.deploy.sessions import default_threads
 from convatlas.deploy.timing import Timing, interleaved, quartiles, ratio
 from convatlas.errors import ConvatlasError, UnknownName
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from convatlas.cli import output
-from convatlas.numbers import percent
+from convatlas.numbers import percent, plural
 
 if TYPE_CHECKING:
     from convatlas.cost.latency import Machine
@@ -96,9 +96,9 @@ def print_machine(found: Machine) -> None:
     """Each kind of operation with what it reaches, engine by engine."""
     console = output.console()
     versions = ", ".join(f"{name} {version}" for name, version in found.versions.items())
-    console.print(f"[bold]{found.processor}[/], {found.threads} threads, {versions}, {found.date}", soft_wrap=True)
-    if found.note:
-        console.print(found.note, style="yellow", soft_wrap=True)
+    console.print(
+        f"[bold]{found.processor}[/], {plural(found.threads, 'thread')}, {versions}, {found.date}", soft_wrap=True
+    )
     for name, told in found.engines.items():
         rows = [
             {
@@ -110,6 +110,8 @@ def print_machine(found: Machine) -> None:
             for kind, rates in told.rates.items()
         ]
         output.print_table(rows, [*rows[0]], title=f"[bold]{name}[/]")
+        if told.note:
+            console.print(f"[bold]{told.note}[/]: predictions by it may be several times off.", soft_wrap=True)
         stream = f"; weights out of memory at {1e-9 / told.stream:.1f} GB/s beside that" if told.stream else ""
         console.print(
             f"{1e6 * told.call:.0f} us a call beside its operations'{stream}. The rates meet the pieces' times to "

@@ -76,7 +76,7 @@ def compare(
     max_latency
         The best network on y within limits: at most so much time for one picture on this machine, 20ms, as predicted.
     measured
-        Let --max-latency hold the measured time.
+        Let --max-latency hold the measured time; or draw --figure canziani by measured times.
     busy
         Measure times although other programs keep this machine busy; such times are not remembered.
     max_size
@@ -111,15 +111,17 @@ def compare(
             limits[key] = output.count(text)
     if min_top1 is not None:
         limits["top1"] = min_top1
-    if measured and max_latency is None:
-        raise ConvatlasError("--measured goes with --max-latency; a column of measured times is --also measured")
+    if measured and max_latency is None and figure is None:
+        raise ConvatlasError(
+            "--measured goes with --max-latency or --figure; a column of measured times is --also measured"
+        )
 
     if figure is not None:
         from convatlas.compare.exhibits import exhibit
 
         if limits or x or also or size or y != "top1":
             raise ConvatlasError("--figure has its own axes and no limits")
-        deliver(exhibit(figure, patterns, accuracy=accuracy), out, json)
+        deliver(exhibit(figure, patterns, accuracy=accuracy, measured=measured, allow_busy=busy), out, json)
     elif limits:
         if x or also or size:
             raise ConvatlasError("limits choose the best on --y: no --x, --size or --also with them")

@@ -13,7 +13,7 @@ from convatlas.cost.latency import Latency
 from convatlas.cost.memory import DTYPES
 from convatlas.cost.tables import columns, label, mark, shown, title, totals
 from convatlas.errors import ConvatlasError, UnknownName
-from convatlas.numbers import percent, size
+from convatlas.numbers import percent, plural, size
 
 PREFIX = {"number": ">", "name": "!", "text": ""}
 PICTURES = (".svg", ".png", ".pdf")
@@ -59,10 +59,13 @@ def print_report(report: Report, *, everything: bool = False, field: bool = Fals
 def print_latency(latency: Latency, console: Any) -> None:
     """The whole call, what bounds it, and how good such an estimate is."""
     shares = ", ".join(f"{percent(share)} by {bound}" for bound, share in latency.bounds().items())
+    worth = " ".join(latency.notes) or (
+        "An estimate: whole networks were mostly found within a tenth of it, the worst within a third; by PyTorch on "
+        "several threads within two thirds (docs/latency.md)."
+    )
+    threads = plural(latency.threads, "thread")
     console.print(
-        f"About {1e3 * latency.seconds:.2f} ms a call by {latency.engine}: bound {shares}. An estimate: on one "
-        "thread, whole networks were mostly found within a tenth of it, the worst within a "
-        "third (docs/latency.md).",
+        f"About {1e3 * latency.seconds:.2f} ms a call by {latency.engine} on {threads}: bound {shares}. {worth}"
     )
 
 

@@ -30,14 +30,15 @@ shufflenet_v1_x1_0_g3 shufflenet_v2_x1_0 mnasnet_a1 efficientnet_b0 efficientnet
 """What came after him, a few of each family."""
 
 
+MEASURED, PREDICTED = "measured on this machine", "predicted for this machine"
 CLOSE = 0.9
 """The correlation of logarithms from which on one is said to predict the other."""
 
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Seconds for one picture by network, how they were come by, or why there are none; the law through the networks
-    of dense convolutions, and by kind how many times slower than that law the others are."""
+    """Seconds for one picture by network, how they were come by, or why there are none; of measured ones the law
+    through the networks of dense convolutions, and by kind how many times slower than that law the others are."""
 
     seconds: dict[str, float]
     how: str
@@ -55,8 +56,12 @@ class Canziani:
     left_out: tuple[str, ...]
 
 
-def canziani(patterns: Sequence[str] = (), accuracy: str = "single") -> Canziani:
+def canziani(
+    patterns: Sequence[str] = (), accuracy: str = "single", *, measured: bool = False, allow_busy: bool = False
+) -> Canziani:
     """patterns: by default his networks that the atlas has and some later ones.
+
+    measured: measure the times that were not measured yet; allow_busy: although other programs keep the machine busy.
 
     Raises what ``compare`` does.
     """
@@ -68,23 +73,25 @@ def canziani(patterns: Sequence[str] = (), accuracy: str = "single") -> Canziani
             f"the figure takes two networks with a top-1 accuracy; {'; '.join(x.said(3) for x in left_out)}"
         )
     rows.sort(key=lambda row: row.values[up.name])
-    return Canziani(tuple(rows), up, times(rows), tuple(left.said() for left in left_out))
+    inputs = {row.name: row.input for row in rows}
+    known = timings.measured(inputs, allow_busy=allow_busy) if measured else timings.remembered(inputs)
+    return Canziani(tuple(rows), up, times(rows, known), tuple(left.said() for left in left_out))
 
 
-def times(rows: Sequence[Row]) -> Times:
-    """Measured times where this machine has all of them, else predicted ones, else none and why."""
-    try:
-        found = timings.remembered({row.name: row.input for row in rows})
-        how = "measured on this machine"
-        if len(found) < len(rows):
-            found = {row.name: timings.predicted(row.name, row.input) for row in rows}
-            how = "predicted for this machine"
-    except ConvatlasError as error:
-        return Times({}, str(error))
+def times(rows: Sequence[Row], measured: dict[str, float]) -> Times:
+    """Measured times where they are known of all, else predicted ones, else none and why.
+
+    A prediction counts operations itself: no law is drawn through predictions.
+    """
+    if len(measured) < len(rows):
+        try:
+            return Times({row.name: timings.predicted(row.name, row.input) for row in rows}, PREDICTED)
+        except ConvatlasError as error:
+            return Times({}, str(error))
     macs = {row.name: row.values["macs"] for row in rows}
-    by_kind = {one: [(macs[n], found[n]) for n in macs if kind(n) == one] for one in KINDS}
+    by_kind = {one: [(macs[n], measured[n]) for n in macs if kind(n) == one] for one in KINDS}
     law = power_law(by_kind[DENSE])
-    return Times(found, how, law, offsets(law, by_kind) if law else None)
+    return Times(measured, MEASURED, law, offsets(law, by_kind) if law else None)
 
 
 def his(name: str, what: str) -> float | None:
@@ -122,6 +129,9 @@ def said(times: Times) -> list[str]:
     """What the times say of his claim that operations predict time."""
     if not times.seconds:
         return [f"Operations against time: {times.how}."]
+    if times.how == PREDICTED:
+        return [f"Times are {PREDICTED}, from operations among others, so they cannot say whether operations predict "
+                "time; --measured measures them.", *timings.doubts()]  # fmt: skip
     if times.law is None:
         return [f"Times are {times.how}; too few networks of dense convolutions to fit a law."]
     law = times.law

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from convatlas.compare import timings
 from convatlas.compare.accuracy import DENSE, ENSEMBLE, MULTI, TEN
 from convatlas.compare.axes import ACCURACIES, HIGHER, Axis, axis
 from convatlas.compare.pareto import front
@@ -92,7 +93,7 @@ class Comparison:
                     said.append(f"Tested {protocol}, which flatters beside a single crop: {', '.join(names)}.")
             if names := [name for name, known in tested.items() if known.unverified]:
                 said.append(f"Not verified: {', '.join(names)}.")
-        said += [left.said() for left in self.left_out]
+        said += [*doubts(self.axes), *(left.said() for left in self.left_out)]
         return list(dict.fromkeys(said))
 
     def to_csv(self) -> str:
@@ -160,6 +161,11 @@ def compare(
         raise ConvatlasError(f"a comparison takes two networks, and {have} all figures asked{missing}")
     rows = ranked(marked(rows, [along, up]), up)
     return Comparison(along, up, blobs, more, tuple(rows), tuple(left_out))
+
+
+def doubts(axes: Iterable[Axis]) -> tuple[str, ...]:
+    """What makes predicted times doubtful, where an axis is one of them."""
+    return timings.doubts() if any(one.key == "latency" for one in axes) else ()
 
 
 def marked(rows: Sequence[Row], axes: Sequence[Axis]) -> list[Row]:

@@ -58,11 +58,19 @@ class Exhibit:
         return save(self.draw(), path)
 
 
-def exhibit(name: str, patterns: Sequence[str] = (), *, accuracy: str | None = None) -> Exhibit:
+def exhibit(
+    name: str,
+    patterns: Sequence[str] = (),
+    *,
+    accuracy: str | None = None,
+    measured: bool = False,
+    allow_busy: bool = False,
+) -> Exhibit:
     """A figure of the literature by its name in ``EXHIBITS``.
 
     patterns: the networks, for canziani alone.  accuracy: whose, for canziani ("single" by default) and efficientnet
-    ("paper").
+    ("paper").  measured: for canziani, measure the times that were not measured yet; allow_busy: although other
+    programs keep the machine busy.
 
     Raises UnknownName for another name or source, ConvatlasError for an option that the figure does not have.
     """
@@ -72,8 +80,10 @@ def exhibit(name: str, patterns: Sequence[str] = (), *, accuracy: str | None = N
         raise ConvatlasError(f"the figure {name} has its own networks: no patterns with it")
     if accuracy is not None and name not in ("canziani", "efficientnet"):
         raise ConvatlasError(f"the figure {name} has its own accuracies: no --accuracy with it")
+    if measured and name != "canziani":
+        raise ConvatlasError(f"the figure {name} has no times: no --measured with it")
     if name == "canziani":
-        found = canziani_.canziani(patterns, accuracy or "single")
+        found = canziani_.canziani(patterns, accuracy or "single", measured=measured, allow_busy=allow_busy)
         return Exhibit(name, canziani_.table(found), lambda: _drawing("canziani").draw(found))
     if name == "efficientnet":
         source = accuracy or "paper"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convatlas.compare.axes import HIGHER, Axis, axis
-from convatlas.compare.comparison import TOLD, ranked
+from convatlas.compare.comparison import TOLD, doubts, ranked
 from convatlas.compare.rows import LeftOut, Row, gather, names_of
 from convatlas.compare.tables import Column, Table, words
 from convatlas.errors import ConvatlasError
@@ -107,7 +107,8 @@ class Choice:
             f"{sum(limit in over for _, over in self.fallen)} networks do not keep to {limit.axis.label} of "
             f"{limit.axis.form(limit.value)}" for limit in self.limits
         ]  # fmt: skip
-        return [f"{'; '.join(counts)}.", TOLD, *(left.said() for left in self.left_out)]
+        axes = [self.by, *(limit.axis for limit in self.limits)]
+        return [f"{'; '.join(counts)}.", TOLD, *doubts(axes), *(left.said() for left in self.left_out)]
 
     def to_csv(self) -> str:
         """Every network with the figures, and what it exceeds."""
@@ -121,7 +122,7 @@ class Choice:
         return limited(self, path)
 
     def to_json(self) -> dict[str, Any]:
-        """{"by", "limits", "winner", "fitting": […], "fallen": [… with "exceeds"], "left_out"}"""
+        """{"by", "limits", "winner", "fitting": […], "fallen": [… with "exceeds"], "left_out", "notes"}"""
 
         def plain(row: Row) -> dict[str, Any]:
             return {"name": row.name, "input": row.input, "values": dict(row.values),
@@ -134,6 +135,7 @@ class Choice:
             "fitting": [plain(row) for row in self.fitting],
             "fallen": [{**plain(row), "exceeds": [one.axis.name for one in over]} for row, over in self.fallen],
             "left_out": {left.axis.name: list(left.names) for left in self.left_out},
+            "notes": self.notes,
         }
 
 

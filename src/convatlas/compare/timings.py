@@ -32,9 +32,19 @@ def predicted(name: str, input_size: int) -> float:
     from convatlas.claims.networks import graph
     from convatlas.cost.latency import latency
 
-    machine = _machine()
-    engine = next((one for one in ENGINES if one in machine.engines), ENGINES[0])
-    return latency(graph(name), machine, engine, input_size=input_size).seconds
+    return latency(graph(name), _machine(), _calibrated(), input_size=input_size).seconds
+
+
+def doubts() -> tuple[str, ...]:
+    """What makes predicted times doubtful here.  Raises ConvatlasError where the machine was not calibrated."""
+    from convatlas.cost import latency
+
+    return latency.doubts(_machine(), _calibrated())
+
+
+def _calibrated() -> str:
+    """The engine by whose rates times are predicted."""
+    return next((one for one in ENGINES if one in _machine().engines), ENGINES[0])
 
 
 @cache
@@ -80,7 +90,7 @@ def _measure(name: str, side: int, allow_busy: bool) -> float:
 
 
 def _key(name: str, side: int) -> str:
-    from convatlas.deploy.load import cores
+    from convatlas.cost.machine import cores
     from convatlas.deploy.store import form, processor
 
     return f"{name} {side} {_engine()} {cores()} {processor()} {form(name)}"

@@ -22,13 +22,14 @@ from convatlas.cost.work import KINDS, Work, works
 from convatlas.errors import ConvatlasError, UnknownName
 from convatlas.graph.model import Graph
 from convatlas.graph.source import InputSize, full_size, graph_of
+from convatlas.numbers import plural
 
 ENGINES = ("onnxruntime", "eager")
 BOUNDS = ("arithmetic", "bandwidth", "overhead")
 Point = tuple[float, float, float, float]
 REACH, DOUBT = 0.8, 0.1
 """How far a piece says something of others, in powers of e; and how many near ones weigh as much as the rates."""
-VERSION = 2
+VERSION = 3
 """Of the calibration's form: another one is measured anew."""
 
 
@@ -68,6 +69,7 @@ class Ceilings:
     comes out of memory.
     error: the median relative error of the rates on the shapes that they were fitted to.
     warm: of networks that fit into the cores' caches as a whole; None where that was not told apart.
+    note: what must be said of the circumstances in which it was measured.
     """
 
     rates: Mapping[str, Rates]
@@ -77,6 +79,7 @@ class Ceilings:
     stream: float
     error: float
     warm: Ceilings | None = None
+    note: str = ""
 
     @classmethod
     def from_json(cls, told: Mapping[str, Any]) -> Ceilings:
@@ -115,7 +118,6 @@ class Machine:
     versions: Mapping[str, str]
     date: str
     engines: Mapping[str, Ceilings]
-    note: str = ""
     near: int = 1 << 20
     version: int = VERSION
 
@@ -146,13 +148,18 @@ class LayerTime:
 
 @dataclass(frozen=True)
 class Latency:
-    """An estimate.  seconds: of a call with one batch; rest: what is no layer's."""
+    """An estimate.  seconds: of a call with one batch; rest: what is no layer's.
+
+    threads: that the calibration had.  notes: what makes the estimate doubtful; none where nothing does.
+    """
 
     name: str
     engine: str
     seconds: float
     rest: float
     layers: tuple[LayerTime, ...] = field(repr=False)
+    threads: int = 1
+    notes: tuple[str, ...] = ()
     status: str = "estimate"
 
     def of_rows(self) -> dict[str, LayerTime]:
@@ -190,14 +197,31 @@ def latency(
         raise ConvatlasError(f"this machine was not calibrated for {engine}: convatlas calibrate")
     graph = graph_of(model, input_size, batch)
     shapes = graph.shapes(full_size(input_size, graph.input_size), batch)
-    found = machine.engines[engine]
+    found, notes = machine.engines[engine], doubts(machine, engine)
     run = works(graph, shapes, engine, found.block)
     # What does not fit into a cache comes from farther away each time.
     weights, most = sum(work.weights for work in run), max((work.moved for work in run), default=0)
     if found.warm is not None and weights + most <= machine.near:
         found = found.warm
     layers = tuple(_layers(run, found, machine.near, found.stream if weights > machine.cache else 0.0))
-    return Latency(graph.name, engine, found.call + sum(layer.seconds for layer in layers), found.call, layers)
+    whole = found.call + sum(layer.seconds for layer in layers)
+    return Latency(graph.name, engine, whole, found.call, layers, machine.threads, notes)
+
+
+def doubts(machine: Machine, engine: str) -> tuple[str, ...]:
+    """What makes an engine's predictions doubtful: a calibration on a busy machine, or for other threads than would
+    run."""
+    from convatlas.cost.machine import default_threads
+
+    found = []
+    if note := machine.engines[engine].note:
+        found.append(f"The calibration was {note}: times may be several times off. Calibrate again when it is quiet.")
+    if (number := default_threads()) != machine.threads:
+        found.append(
+            f"The calibration is for {plural(machine.threads, 'thread')}, and {number} would run: "
+            f"convatlas calibrate --threads {number}."
+        )
+    return tuple(found)
 
 
 def _layers(run: Sequence[Work], found: Ceilings, near: int, stream: float) -> Iterator[LayerTime]:

@@ -13,6 +13,9 @@ from convatlas.files import cache_dir
 
 CPUINFO = Path("/proc/cpuinfo")
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
+MOST_THREADS = 16
+"""One picture is no work for more."""
 USUAL_CACHE, USUAL_OWN = 16 << 20, 1 << 20
 """Bytes of the last cache, and of a core's own, where nobody says them."""
 
@@ -40,6 +43,24 @@ def processor_name() -> str:
 def processor() -> str:
     """Its name, and how many cores it has here."""
     return f"{processor_name()}, {os.cpu_count()} cores"
+
+
+def cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def default_threads() -> int:
+    """$OMP_NUM_THREADS, else the cores that this process may use: by its affinity, and by its container's quota."""
+    if (asked := os.environ.get("OMP_NUM_THREADS", "")).isdigit() and int(asked):
+        return int(asked)
+    number = cores()
+    try:
+        limit, period = QUOTA.read_text().split()
+        number = min(number, max(1, round(int(limit) / int(period))))
+    except (OSError, ValueError):  # no such file, or "max": no quota
+        pass
+    return min(number, MOST_THREADS)
 
 
 def version_of(package: str) -> str | None:

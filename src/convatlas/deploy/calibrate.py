@@ -22,6 +22,7 @@ from convatlas.deploy.pieces import pieces
 from convatlas.deploy.sessions import Session, checked_threads, installed, opened
 from convatlas.errors import ConvatlasError, UnknownName
 from convatlas.files import write_whole
+from convatlas.numbers import percent
 
 SPENT, VISITS, FEWEST = 0.05, 2, 4
 """Seconds that a piece is measured on a visit, how often all are visited, and runs at least."""
@@ -29,6 +30,8 @@ ROUNDS = 12
 """Visits of those that are run twice on each."""
 TERMS = tuple(field.name for field in fields(Rates))
 TURNS, USUAL_ERROR = 12, 0.03
+WORST_ERROR = 0.2
+"""Of the rates on their own pieces, as a median: what fits worse tells nothing of the machine."""
 MOST = 0.6
 """Of a piece's time, for which one kind must stand if the piece is to say something of it."""
 LIKE = {"relu6": "relu", "tanh": "sigmoid", "hardsigmoid": "hardswish", "hardswish": "silu", "sigmoid": "silu",
@@ -54,20 +57,28 @@ def calibrate(
     """Measure this machine's rates for engines, and keep them for ``latency``.
 
     engines: of ENGINES; by default all that are installed.  chosen: the pieces; by default all.
-    note: what is to be said of the circumstances.  watch: is told of every piece.
+    note: what is to be said of the circumstances: "measured on a busy machine".  watch: is told of every piece.
 
     Written whole when all is measured, so that one that is cut short changes nothing.
-    Raises UnknownName for an engine, ConvatlasError where it cannot be written.
+    Raises UnknownName for an engine, ConvatlasError where it cannot be written, or where what was measured does not go
+    together: other programs took the machine meanwhile.
     """
     wanted = list(engines or (name for name in ENGINES if name != "onnxruntime" or installed()))
     for name in wanted:
         if name not in ENGINES:
             raise UnknownName("engine", name, ENGINES)
     number = checked_threads(threads)
-    found = {name: _ceilings(name, chosen, number, watch) for name in wanted}
+    found = {name: replace(_ceilings(name, chosen, number, watch), note=note) for name in wanted}
+    for name, told in found.items():
+        if told.error > WORST_ERROR:
+            raise ConvatlasError(
+                f"the pieces that were measured by {name} do not go together, half of them are off by more than "
+                f"{percent(told.error)}: other programs took the machine meanwhile. Nothing is kept; calibrate when it "
+                "is quiet"
+            )
     of = {"eager": "torch", "onnxruntime": "onnxruntime"}
     versions = {of[name]: machine.version_of(of[name]) or "" for name in wanted}
-    made = Machine(machine.processor(), number, machine.last_cache(), versions, str(date.today()), found, note,
+    made = Machine(machine.processor(), number, machine.last_cache(), versions, str(date.today()), found,
                    near=machine.own_cache() * number)  # fmt: skip
     path = out or machine.place()
     made = _beside(path, made)
@@ -249,6 +260,7 @@ def summary(found: Machine) -> dict[str, Any]:
             "call_us": 1e6 * told.call,
             "stream_GBs": 1e-9 / told.stream if told.stream else None,
             "fit_error": told.error,
+            "note": told.note,
             "kinds": {
                 kind: {
                     "call_us": 1e6 * rates.call,

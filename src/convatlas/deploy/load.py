@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from convatlas.cost.machine import processor_name
+from convatlas.cost.machine import cores, processor_name
 from convatlas.errors import ConvatlasError
 
 PROC = Path("/proc")
@@ -99,11 +99,6 @@ def checked_load(threads: int, allow_busy: bool = False) -> Load:
         raise ConvatlasError(f"the machine is too busy to time anything: {found}, and {most:.2f} is the most; wait for "
                              "them or end them, or measure anyway with --busy (allow_busy=True)")  # fmt: skip
     return found
-
-
-def cores() -> int:
-    """That this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def counters() -> Counters | None:

@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from convatlas.deploy.load import cores
+from convatlas.cost.machine import default_threads
 from convatlas.errors import ConvatlasError
 
-MOST_THREADS = 16
-"""One picture is no work for more."""
-QUOTA = Path("/sys/fs/cgroup/cpu.max")
 LOGGED = 3
 """ONNX Runtime's errors are heard, its warnings are not."""
-
-
-def default_threads() -> int:
-    """$OMP_NUM_THREADS, else the cores that this process may use: by its affinity, and by its container's quota."""
-    if (asked := os.environ.get("OMP_NUM_THREADS", "")).isdigit() and int(asked):
-        return int(asked)
-    number = cores()
-    try:
-        limit, period = QUOTA.read_text().split()
-        number = min(number, max(1, round(int(limit) / int(period))))
-    except (OSError, ValueError):  # no such file, or "max": no quota
-        pass
-    return min(number, MOST_THREADS)
 
 
 def checked_threads(threads: int | None) -> int:
