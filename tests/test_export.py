@@ -153,6 +153,9 @@ def test_an_error_of_a_logit_is_measured_against_the_largest_of_its_picture():
     assert found.same_top1 == 3
     assert agreement(double, nearly, inputs_for((1, 4, 4), None), 2e-4).holds
     assert not agreement(double, nearly, inputs_for((1, 4, 4), None), 5e-5).holds
+    near = agreement(double, nearly, inputs_for((1, 4, 4), None), 5e-5, lambda: lambda x: double(x) * (1 + 5e-5))
+    assert near.holds
+    assert "float32 itself is off by 5.0e-05" in str(near)
 
 
 def test_an_answer_that_is_no_number_never_agrees():

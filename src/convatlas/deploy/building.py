@@ -150,11 +150,17 @@ class Building:
         """The network, in evaluation mode."""
         from torch import nn
 
+        from convatlas.deploy.eager import settle
+        from convatlas.net import ConvNet
+
         if isinstance(self.model, nn.Module):
             return self.model
         if not isinstance(self.model, str):
             raise ConvatlasError(f"a network is a name or a torch.nn.Module, not a {type(self.model).__name__}")
-        return network_of(self.model, self._weights).eval()
+        made = network_of(self.model, self._weights).eval()
+        if self._weights == "none" and isinstance(made, ConvNet):
+            settle(made, full_size(self._asked, own_size(made)))
+        return made
 
     @cached_property
     def input_size(self) -> tuple[int, int, int]:
@@ -234,7 +240,7 @@ class Building:
             travelling = self.travelling
             plain = Eager(self.net, self.input_size, None, self.threads, folded=False)
             inputs = inputs_for(self.input_size, travelling.preprocess if travelling else None, noise=2)
-            found = agreement(plain, session, inputs)
+            found = agreement(plain, session, inputs, exact=plain.exact)
             if not found.holds:
                 raise ConvatlasError(f"{self.name} answers otherwise in ONNX Runtime: an error of {found.error:.1e}")
             if self.key is not None:

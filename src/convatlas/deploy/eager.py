@@ -19,6 +19,7 @@ class Eager:
     """(N, C, H, W) float32 -> logits (N, classes), by a copy of a network in evaluation mode.
 
     folded: batch norms in the convolutions before them, channels last.  compiled: by torch.compile, on first use.
+    double: in float64.
     ``net`` is the copy that runs.
     """
 
@@ -31,22 +32,47 @@ class Eager:
         *,
         folded: bool = True,
         compiled: bool = False,
+        double: bool = False,
     ):
         made = fold(net, size=input_size) if folded else copied(net).eval().requires_grad_(False)
         first = next(net.parameters(), torch.empty(0))
         self._device = torch_device(device) if device is not None else first.device
         self._format = torch.channels_last if folded else torch.contiguous_format
         self._threads = threads
-        self.net = made.to(self._device, torch.float32).to(memory_format=self._format)
+        self._type = torch.float64 if double else torch.float32
+        self.net = made.to(self._device, self._type).to(memory_format=self._format)
         self._run = torch.compile(self.net, dynamic=True) if compiled else self.net
 
     def __call__(self, pictures: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.inference_mode():
             x = torch.from_numpy(np.ascontiguousarray(pictures, np.float32))
             with with_threads(self._threads):
-                logits = self._run(x.to(self._device).contiguous(memory_format=self._format))
-            answer: NDArray[np.float32] = logits.float().cpu().numpy()
+                logits = self._run(x.to(self._device, self._type).contiguous(memory_format=self._format))
+            answer: NDArray[np.float32] = (logits if self._type == torch.float64 else logits.float()).cpu().numpy()
             return answer
+
+    def exact(self) -> Eager:
+        """The same in float64."""
+        return Eager(self.net, (0, 0, 0), str(self._device), self._threads, folded=False, double=True)
+
+
+def settle(net: nn.Module, input_size: tuple[int, int, int]) -> None:
+    """Let the batch norms of a network with fresh weights know the maps of noise.
+
+    As made they know none: through hundreds of blocks the maps grow until they are no numbers, or until float32 says
+    nothing of the last.
+    """
+    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
+    if not norms:
+        return
+    before = [norm.momentum for norm in norms]
+    noise = torch.randn((2, *input_size), generator=torch.Generator().manual_seed(0))
+    for norm in norms:
+        norm.train().momentum = 1.0
+    with torch.no_grad():
+        net(noise)
+    for norm, momentum in zip(norms, before):
+        norm.eval().momentum = momentum
 
 
 @contextmanager

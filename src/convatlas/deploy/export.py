@@ -84,7 +84,7 @@ def export(
     found: list[Agreement] = []
 
     def check(answer: Answer) -> None:
-        found.append(agreement(plain, answer, inputs, tolerance))
+        found.append(agreement(plain, answer, inputs, tolerance, plain.exact))
         if not found[-1].holds:
             error = f"an error of {found[-1].error:.1e}, more than {tolerance:.0e}"
             raise ConvatlasError(f"{asked.name} answers otherwise as {to}: {error}; nothing was written")
