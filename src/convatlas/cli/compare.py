@@ -80,9 +80,9 @@ def compare(
     busy
         Measure times although other programs keep this machine busy; such times are not remembered.
     max_size
-        At most so many bytes of parameters in float32: 30MB.
+        At most so many bytes of parameters in float32: 30MB or 30M, a million bytes each; 30MiB are 2^20 each.
     max_memory
-        At most so many bytes of a forward pass' maps: 50MB.
+        At most so many bytes of a forward pass' maps: 50MB, with the units of --max-size.
     max_params
         At most so many parameters: 5M.
     max_macs

@@ -63,12 +63,15 @@ def factor(text: str, what: str) -> float:
 
 
 def memory(text: str) -> float:
-    """ "8GiB", "8G" (the same), "500MB" -> bytes.  Raises ConvatlasError for anything else."""
-    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*([kmgt])(i?b)?", text.strip().lower())
+    """ "500MB", "500M" (the same), "8GiB" -> bytes: powers of 1000, with an i of 1024.
+
+    Raises ConvatlasError for anything else.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*([kmgt])(i?)b?", text.strip().lower())
     if match is None:
-        raise ConvatlasError(f"{text!r} is no amount of memory; write 8GiB or 500MB")
+        raise ConvatlasError(f"{text!r} is no amount of memory; write 500MB or 8GiB")
     power = "kmgt".index(match[2]) + 1
-    return float(match[1]) * float(1000 if match[3] == "b" else 1024) ** power
+    return float(match[1]) * float(1024 if match[3] else 1000) ** power
 
 
 def print_json(data: Any) -> None:
