@@ -107,7 +107,15 @@ class Choice:
             f"{sum(limit in over for _, over in self.fallen)} networks do not keep to {limit.axis.label} of "
             f"{limit.axis.form(limit.value)}" for limit in self.limits
         ]  # fmt: skip
-        return [f"{'; '.join(counts)}.", TOLD, *(left.said() for left in self.left_out)]
+        found = [self.none_fits] if self.winner is None else []
+        return [*found, f"{'; '.join(counts)}.", TOLD, *(left.said() for left in self.left_out)]
+
+    @property
+    def none_fits(self) -> str:
+        """That no network keeps to the limits, and which comes nearest."""
+        row, over = self.better[0]
+        own = " and ".join(f"{limit.axis.label} of {limit.axis.form(row.values[limit.axis.name])}" for limit in over)
+        return f"No network fits; the nearest is {row.name}, with {own}."
 
     def to_csv(self) -> str:
         """Every network with the figures, and what it exceeds."""
