@@ -35,16 +35,18 @@ def cache_dir() -> Path:
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file beside its place, flush it to the disk, and put it there: whole, or not at all.
 
+    A link stays, and what it leads to is written.
     Raises ConvatlasError where it cannot be written, or its folder cannot be made.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    place = Path(os.path.realpath(path))
+    beside = place.with_name(f".{place.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
         write(beside)
-        beside.chmod(path.parent.stat().st_mode & 0o666)  # safetensors would leave it to its owner alone
+        beside.chmod(place.parent.stat().st_mode & 0o666)  # safetensors would leave it to its owner alone
         flush(beside)
-        os.replace(beside, path)
-        flush(path.parent)
+        os.replace(beside, place)
+        flush(place.parent)
     except BaseException as error:
         with suppress(OSError):  # what should be its folder may be a file
             beside.unlink(missing_ok=True)
