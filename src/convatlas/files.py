@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -53,6 +55,19 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         if not isinstance(error, UNWRITABLE):
             raise
         raise ConvatlasError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from error
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Raises ConvatlasError where ``write_whole`` could not write the file: to be asked before long work."""
+    place = Path(os.path.realpath(path))
+    try:
+        folder = next(parent for parent in place.parents if parent.exists())
+        if place.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with tempfile.TemporaryFile(dir=folder):  # permissions alone do not tell: the disk may be read-only
+            pass
+    except OSError as error:
+        raise ConvatlasError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def remembered(path: Path) -> dict[str, Any]:

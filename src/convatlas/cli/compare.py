@@ -36,7 +36,7 @@ def compare(
     max_macs: str | None = None,
     min_top1: float | None = None,
     figure: str | None = None,
-    out: Path | None = None,
+    out: output.Out = None,
     json: Flag = False,
 ) -> None:
     """Compare networks: published accuracies against computed costs, and the best one within limits.
@@ -98,8 +98,7 @@ def compare(
     """
     from convatlas import compare as library
 
-    if json and out is not None:
-        raise ConvatlasError("--json prints, --out writes: one of them")
+    output.one_answer(json, out)
     limits: dict[str, float] = {}
     if max_latency is not None:
         limits["measured" if measured else "latency"] = seconds(max_latency)

@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -135,4 +136,19 @@ def whole(kind: Any, tokens: Any) -> int:
     return int(text)
 
 
+def writable(kind: Any, path: Path | None) -> None:
+    """Raises ConvatlasError, before any work is done, for a file that could not be written after it."""
+    if path is not None:
+        from convatlas.files import refuse_unwritable
+
+        refuse_unwritable(path)
+
+
+def one_answer(json: bool, out: Path | None) -> None:
+    """Raises ConvatlasError where an answer is to be printed and written."""
+    if json and out is not None:
+        raise ConvatlasError("--json prints, --out writes: one of them")
+
+
+Out = Annotated[Path | None, Parameter(validator=writable)]
 Whole = Annotated[int, Parameter(converter=whole)]
