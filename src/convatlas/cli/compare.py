@@ -156,7 +156,8 @@ def print_found(table: Table, notes: list[str] | tuple[str, ...]) -> None:
          for c in table.columns if c.told}
         for row in table.rows
     ]  # fmt: skip
-    spare = [heads[key] for key in ("what", "where", "family", "input", "year") if key in heads]
+    ranked = sorted((c for c in table.columns if c.told and c.spare), key=lambda c: -c.spare)
+    spare = [heads[column.key] for column in ranked]
     output.print_table(rows, list(heads.values()), spare=spare, title=f"[bold]{table.title}[/]")
     for note in notes:
         output.console().print(note, style="dim", soft_wrap=False)

@@ -14,6 +14,8 @@ from cyclopts import Parameter
 
 from convatlas.errors import ConvatlasError
 
+NARROW, WORD = 16, 20
+"""Cells: what a column that wraps has at least, where it has words enough, and the longest word that is kept whole."""
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
 
 
@@ -95,8 +97,8 @@ def print_table(
 ) -> None:
     """Rows as a table: {column: cell}; a row without cells is a line.
 
-    A column named ">…" holds numbers, on the right, "!…" names: neither is ever cut; the others wrap.  In a narrow
-    terminal the ``spare`` columns go, one after the other; what is still too wide runs over the edge.
+    A column named ">…" holds numbers, on the right, "!…" names: neither is ever cut; the others wrap between words.
+    In a narrow terminal the ``spare`` columns go, one after the other; what is still too wide runs over the edge.
     """
     shown, screen, rows = list(columns), console(), list(rows)
     for dropped in (None, *spare):
@@ -105,7 +107,9 @@ def print_table(
         needed = screen.measure(made, options=screen.options.update(max_width=10_000)).minimum
         if needed <= screen.width:
             break
-    screen.print(made, width=max(screen.width, needed), crop=False, no_wrap=True, overflow="ignore")
+    if needed > screen.width:
+        made.width = needed  # or else columns that wrap would be squeezed to nothing
+    screen.print(made, crop=False, no_wrap=True, overflow="ignore")
 
 
 def _table(rows: Sequence[Mapping[str, str]], columns: Sequence[str], title: str | None) -> Any:
@@ -118,8 +122,12 @@ def _table(rows: Sequence[Mapping[str, str]], columns: Sequence[str], title: str
     for column in columns:
         justify: Any = "right" if column.startswith(">") else "left"
         header, whole = column.lstrip(">!"), column[:1] in (">", "!")
-        longest = max(Text.from_markup(text).cell_len for text in (header, *(row.get(column, "") for row in rows)))
-        made.add_column(header, justify=justify, no_wrap=whole, min_width=longest if whole else None, overflow="fold")
+        cells = [Text.from_markup(text) for text in (header, *(row.get(column, "") for row in rows))]
+        width = max(cell.cell_len for cell in cells)
+        if not whole:  # a word is broken only where it is longer than WORD
+            longest = max((len(word) for cell in cells for word in cell.plain.split()), default=0)
+            width = min(width, max(NARROW, min(longest, WORD)))
+        made.add_column(header, justify=justify, no_wrap=whole, min_width=width, overflow="fold")
     for row in rows:
         if row:
             made.add_row(*(row.get(column, "") for column in columns))

@@ -76,7 +76,7 @@ class Choice:
         """The winner, the runners-up, and who would be better but for a limit."""
         axes = [self.by, *(limit.axis for limit in self.limits)]
         columns = [words("place", ""), words("network", "network"), *(Column(a.name, a.title, a.form) for a in axes),
-                   words("where", "where", wide=True), words("exceeds", "but for", wide=True)]  # fmt: skip
+                   words("where", "where", wide=True, spare=1), words("exceeds", "but for", wide=True)]  # fmt: skip
 
         def line(row: Row, place: str, over: tuple[Limit, ...] = ()) -> dict[str, Any]:
             known = row.accuracies.get(self.by.name)
