@@ -113,6 +113,7 @@ def quantize(
     """
     _check(method, pictures, tested, max_drop, weight_bits)
     number = checked_threads(threads)
+    refuse_missing(model)
     path = _place(model, out)
     refuse_unwritable(path)
     spec = data or data_of(model) or data_of(weights)
