@@ -7,6 +7,7 @@ import re
 import resource
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,9 @@ from rich.console import Console
 import convatlas
 from convatlas import registry
 from convatlas.cli import main, output, table
+from convatlas.compare.exhibits import exhibit
 from convatlas.cost.tables import label
+from convatlas.deploy.export import export
 
 MINE = """
 import torch
@@ -265,3 +268,105 @@ def test_one_bad_picture_among_several_is_told_and_changes_the_status(
     assert "good.png" in out
     assert "bad.png" not in out
     assert [name in err for name in ("bad.png", "gone.png", "empty")] == [True] * 3
+
+
+# ---- amounts, limits, narrow terminals ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "amount"),
+    [("30M", 30e6), ("30MB", 30e6), ("30mb", 30e6), ("1.5G", 1.5e9), ("4KB", 4e3), ("30MiB", 30 * 2**20),
+     ("8Gi", 8 * 2**30)],
+)  # fmt: skip
+def test_an_amount_of_memory_is_decimal_unless_an_i_says_otherwise(text: str, amount: float) -> None:
+    assert output.memory(text) == amount
+
+
+def test_limits_that_nothing_keeps_to_say_so_and_name_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = run(capsys, "compare", "vgg*", "resnet*", "--max-params", "1")
+    assert status == 0  # as of `list`: nothing found is no mistake
+    assert "No network fits; the nearest is resnet18_a, with parameters of 11.5 M." in out
+    assert "No network fits" not in run(capsys, "compare", "vgg*", "resnet*", "--max-params", "12M")[1]
+
+
+@pytest.mark.parametrize("columns", [80, 90, 100, 110, 200])
+@pytest.mark.parametrize("figure", ["ilsvrc", "compute", "lineage", "efficientnet"])
+def test_a_table_fits_its_terminal_and_breaks_no_word(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, figure: str, columns: int
+) -> None:
+    monkeypatch.setattr(output, "console", lambda stderr=False: Console(width=columns, highlight=False))
+    status, out, _ = run(capsys, "compare", "--figure", figure)
+    assert status == 0
+    assert max(len(line) for line in out.splitlines()) <= columns
+    table = exhibit(figure).people
+    cells = [cell for column in table.columns for cell in (column.title, *map(column.cell, table.rows))]
+    whole = {word for text in (table.title, *table.notes, *exhibit(figure).notes, *cells) for word in text.split()}
+    long = [word for word in whole if len(word) > output.WORD]
+    for word in out.split():
+        assert word in whole or set(word) == {"─"} or any(word in one for one in long), word
+
+
+@pytest.mark.parametrize("figure", ["ilsvrc", "compute", "lineage", "efficientnet"])
+def test_the_columns_of_a_figures_table_have_titles_of_their_own(figure: str) -> None:
+    titles = [column.title for column in exhibit(figure).people.columns if column.told]
+    assert len(titles) == len(set(titles))
+
+
+# ---- models that are not there ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cut(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with exported files that are cut off in their weights."""
+    folder = tmp_path_factory.mktemp("cut")
+    for kind in ("onnx", "safetensors"):
+        file = export("lenet5_modern", kind, folder / f"cut.{kind}").path
+        file.write_bytes(file.read_bytes()[:20_000])
+    return folder
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "quantize", "benchmark"])
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        ("gone.onnx", "no file gone.onnx"),
+        ("gone.safetensors", "no file gone.safetensors"),
+        ("gone.pth", "no file gone.pth"),
+        ("cut.onnx", "cut.onnx is damaged, or no ONNX file"),
+        ("cut.safetensors", "cut.safetensors is damaged, or no safetensors file"),
+        ("runs/gone", "no run in runs/gone"),
+        ("vgg61", "did you mean"),
+    ],
+)
+def test_what_is_wrong_with_a_model_is_said_before_anything_is_asked_or_measured(
+    cut: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, verb: str, model: str, says: str
+) -> None:
+    monkeypatch.chdir(cut)
+    assert says in refused(capsys, verb, model)
+
+
+# ---- interrupted --------------------------------------------------------------------------------------------
+
+INTERRUPTED = """
+import runpy, sys
+class Interrupting:
+    def find_spec(self, name, *more):
+        if name == "cyclopts":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupting())
+sys.argv = ["convatlas", "list"]
+runpy.run_module("convatlas", run_name="__main__")
+"""
+
+
+def test_an_interrupt_while_it_is_still_being_imported_is_a_word_and_status_130() -> None:
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "convatlas: interrupted\n")
+
+
+def test_the_command_enters_where_nothing_is_imported_yet() -> None:
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
+    module, _, function = project["project"]["scripts"]["convatlas"].partition(":")
+    program = f"import sys; from {module} import {function}; print('cyclopts' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

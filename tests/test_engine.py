@@ -84,7 +84,7 @@ def test_every_family_gives_its_own_logits(network_name, kind):
     assert made.kind == kind
 
 
-@pytest.mark.parametrize("name", ["preresnet1001_cifar", "se_resnet152"])
+@pytest.mark.parametrize("name", [pytest.param("preresnet1001_cifar", marks=pytest.mark.slow), "se_resnet152"])
 def test_a_network_of_hundreds_of_blocks_can_be_run_with_fresh_weights(name):
     made = engine(name, "onnxruntime", weights="none", cache=False)
     assert np.isfinite(made(np.zeros((1, *made.input_size), np.float32))).all()

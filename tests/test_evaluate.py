@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from convatlas.cli import main
+from convatlas.data.trained import matched
 from convatlas.errors import ConvatlasError
 from convatlas.train import Running, evaluate, train
+from convatlas.weights.labels import Label
 
 HERE = Running(readers=0)
 
@@ -97,3 +100,32 @@ def test_published_weights_are_tested_on_imagenet_as_it_lies(
     assert {key: found[key] for key in ("accuracy", "top5", "pictures", "skipped")} == {
         "accuracy": 0.75, "top5": 1, "pictures": 4, "skipped": 0,
     }  # fmt: skip
+
+
+# ---- classes that do not fit ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("data", ["folder:", "folder:{folder}"])
+def test_a_run_that_cannot_begin_says_why_and_leaves_nothing(
+    trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], data: str
+) -> None:
+    out = tmp_path / "runs" / "run"
+    assert main(["train", "lenet5", "--data", data.format(folder=trained[1]), "--out", str(out)]) == 2
+    said = {"folder:": "names no folder; write folder:PATH"}.get(data, "lenet5 tells 10 classes apart, and no other")
+    assert said in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_was_there_before_a_run_could_not_begin_stays(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ConvatlasError, match="10 classes"):
+        train("lenet5", f"folder:{trained[1]}", out=tmp_path, running=HERE)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(("many", "ends"), [(5, "class4"), (6, "class4 …")])
+def test_classes_that_do_not_fit_are_named_and_an_ellipsis_says_that_there_are_more(many: int, ends: str) -> None:
+    names = [f"class{number}" for number in range(many)]
+    with pytest.raises(ConvatlasError) as caught:
+        matched(SimpleNamespace(spec="it", classes=names, wnids=None), [Label("cat", None)])  # type: ignore[arg-type]
+    assert str(caught.value).endswith(f"and not class0, class1, class2, class3, {ends}")

@@ -261,8 +261,34 @@ def test_a_file_that_is_cut_off_is_called_damaged(files, tmp_path, to):
     cut = tmp_path / files[to].name
     for length in (len(content) - 20_000 if to == "onnx" else 1000, 5):
         cut.write_bytes(content[:length])
-        with pytest.raises(ConvatlasError, match=cut.name):
+        with pytest.raises(ConvatlasError, match=f"{cut.name} is damaged, or no") as caught:
             convatlas.predict(CHELSEA, str(cut))
+        assert "Error" not in str(caught.value)
+
+
+def test_a_damaged_file_is_told_once_and_no_other_engine_is_tried(files, tmp_path, caplog):
+    content = files["safetensors"].read_bytes()
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(content.replace(b"head.classifier.weight", b"head.classifier.wright"))
+    with pytest.raises(ConvatlasError):
+        convatlas.predict(CHELSEA, str(broken))
+    assert "PyTorch runs it" not in caplog.text
+
+
+@pytest.mark.parametrize("content", [b"", b"no model"])
+def test_what_is_no_onnx_file_is_told_in_words(tmp_path, content):
+    file = tmp_path / "other.onnx"
+    file.write_bytes(content)
+    with pytest.raises(ConvatlasError, match=r"other\.onnx is damaged, or no ONNX file$"):
+        convatlas.predict(CHELSEA, str(file))
+
+
+def test_a_file_without_classes_says_what_to_do(files, tmp_path):
+    model = onnx.load(files["onnx"])
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "theirs.onnx")
+    with pytest.raises(ConvatlasError, match=r"which classes it knows.*convatlas export NETWORK --weights FILE"):
+        convatlas.predict(CHELSEA, str(tmp_path / "theirs.onnx"))
 
 
 def test_metadata_of_others_is_none_of_ours(tmp_path):
@@ -323,3 +349,26 @@ def test_answers_do_not_depend_on_engine_or_batch(files, lite0):
         for one, other in zip(wanted, found):
             assert one.top[0].label == other.top[0].label
             assert one.top[0].probability == pytest.approx(other.top[0].probability, abs=1e-4)
+
+
+def test_pictures_that_cannot_be_read_are_left_out_and_named(tmp_path, capsys):
+    folder, out = tmp_path / "photos", tmp_path / "net.onnx"
+    folder.mkdir()
+    (folder / "chelsea.png").write_bytes(CHELSEA.read_bytes())
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff no more")
+    ask = ["export", "efficientnet_lite0", "--out", str(out), "--pictures", str(folder)]
+    assert main(ask) == 1  # as of `predict`
+    printed = capsys.readouterr()
+    assert "and 1 pictures" in printed.out
+    assert printed.err.count("broken.jpg") == 1
+    assert carried.read(out) is not None
+    (folder / "chelsea.png").unlink()
+    out.unlink()
+    assert main(ask) == 2
+    assert "broken.jpg" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_answers_are_printed_or_written_not_both(capsys, tmp_path):
+    assert main(["predict", str(CHELSEA), "--json", "--out", str(tmp_path / "x.csv")]) == 2
+    assert "--json prints, --out writes" in capsys.readouterr().err

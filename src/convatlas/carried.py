@@ -36,20 +36,32 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any] | None:
         with path.open("rb") as file:
             text = _in_onnx(file) if path.suffix.lower() == ".onnx" else _in_safetensors(file)
         found = None if text is None else json.loads(text)
-    except (OSError, ValueError, EOFError) as error:
-        raise ConvatlasError(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is damaged'}") from error
+    except OSError as error:
+        raise ConvatlasError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (ValueError, EOFError) as error:
+        raise ConvatlasError(damaged(path)) from error
     return found if isinstance(found, dict) and {"network", "options"} <= found.keys() else None
 
 
+def damaged(path: Path) -> str:
+    """What is said of a file that is not what its name says."""
+    return f"{path} is damaged, or no {'ONNX' if path.suffix.lower() == '.onnx' else 'safetensors'} file"
+
+
 def _in_safetensors(file: IO[bytes]) -> str | None:
-    """Eight bytes of length, and a JSON object with "__metadata__"."""
+    """Eight bytes of length, a JSON object with "__metadata__" and every tensor's place, and the tensors."""
     header = json.loads(_exactly(file, int.from_bytes(_exactly(file, 8), "little")))
+    if not isinstance(header, dict):
+        raise ValueError("no object")
+    _skip(file, max((entry["data_offsets"][1] for entry in header.values() if "data_offsets" in entry), default=0))
     text = header.get("__metadata__", {}).get(KEY)
     return text if isinstance(text, str) else None
 
 
 def _in_onnx(file: IO[bytes]) -> str | None:
     """The entry of a protocol buffer's top level; what is before it, the weights among it, is skipped."""
+    if not os.fstat(file.fileno()).st_size:
+        raise EOFError
     while (tag := _varint(file)) is not None:
         field, kind = tag >> 3, tag & 7
         if kind == 0:
@@ -57,13 +69,13 @@ def _in_onnx(file: IO[bytes]) -> str | None:
         elif kind == 2:
             length = _needed(_varint(file))
             if field != METADATA_PROPS:
-                file.seek(length, os.SEEK_CUR)
+                _skip(file, length)
                 continue
             key, value = _entry(_exactly(file, length))
             if key == KEY:
                 return value
         elif kind in (1, 5):
-            file.seek(8 if kind == 1 else 4, os.SEEK_CUR)
+            _skip(file, 8 if kind == 1 else 4)
         else:
             raise ValueError(f"wire type {kind}")
     return None
@@ -95,6 +107,11 @@ def _needed(number: int | None) -> int:
     if number is None:
         raise EOFError
     return number
+
+
+def _skip(file: IO[bytes], length: int) -> None:
+    if file.seek(length, os.SEEK_CUR) > os.fstat(file.fileno()).st_size:
+        raise EOFError
 
 
 def _exactly(file: IO[bytes], length: int) -> bytes:

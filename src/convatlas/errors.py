@@ -22,7 +22,7 @@ class UnknownName(ConvatlasError):
         hint = f"; did you mean {_either(near)}?" if near else ""
         some = usual or (list(by_lower.values()) if len(by_lower) <= FEW else [])
         if not near and some:
-            hint = f"; there are {', '.join(some[:FEW])}{' …' if len(some) > FEW else ''}"
+            hint = f"; there are {few(some, FEW)}"
         super().__init__(f"unknown {kind} {name!r}{hint}")
 
 
@@ -36,6 +36,11 @@ class InputTooSmall(ConvatlasError):
 
 class CannotTrace(ConvatlasError):
     """A module whose graph could not be captured by any way we have."""
+
+
+def few(names: Sequence[str], most: int = 5) -> str:
+    """The first of several names, and … where there are more."""
+    return f"{', '.join(names[:most])}{' …' if len(names) > most else ''}"
 
 
 def _either(names: list[str]) -> str:

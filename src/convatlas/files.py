@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -35,22 +37,37 @@ def cache_dir() -> Path:
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file beside its place, flush it to the disk, and put it there: whole, or not at all.
 
+    A link stays, and what it leads to is written.
     Raises ConvatlasError where it cannot be written, or its folder cannot be made.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    place = Path(os.path.realpath(path))
+    beside = place.with_name(f".{place.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
         write(beside)
-        beside.chmod(path.parent.stat().st_mode & 0o666)  # safetensors would leave it to its owner alone
+        beside.chmod(place.parent.stat().st_mode & 0o666)  # safetensors would leave it to its owner alone
         flush(beside)
-        os.replace(beside, path)
-        flush(path.parent)
+        os.replace(beside, place)
+        flush(place.parent)
     except BaseException as error:
         with suppress(OSError):  # what should be its folder may be a file
             beside.unlink(missing_ok=True)
         if not isinstance(error, UNWRITABLE):
             raise
         raise ConvatlasError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from error
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Raises ConvatlasError where ``write_whole`` could not write the file: to be asked before long work."""
+    place = Path(os.path.realpath(path))
+    try:
+        folder = next(parent for parent in place.parents if parent.exists())
+        if place.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with tempfile.TemporaryFile(dir=folder):  # permissions alone do not tell: the disk may be read-only
+            pass
+    except OSError as error:
+        raise ConvatlasError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def remembered(path: Path) -> dict[str, Any]:

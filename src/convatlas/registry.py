@@ -29,6 +29,9 @@ Builder = Callable[..., "ConvNet"]
 RUN = "run.json"
 """What a training run writes into its folder: what it was asked, and what came of it."""
 
+OF_WEIGHTS = (".pth", ".pt", ".ckpt")
+"""What files of weights alone end in."""
+
 SMALL_PICTURE = 96
 """Below this many pixels, a network meant for 224 gets a stem that does not shrink the picture at once."""
 
@@ -117,6 +120,24 @@ def record_of_run(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
 def record_of(model: str | os.PathLike[str]) -> dict[str, Any] | None:
     """What a run's folder or an exported file (.onnx, .safetensors) says of itself; None for any other model."""
     return record_of_run(model) or carried.read(model)
+
+
+def refuse_missing(model: str | os.PathLike[str]) -> None:
+    """Raises UnknownName, ConvatlasError for a MODEL that is not there, or is damaged: before anything else is asked,
+    or done.  A spec (timm:NAME, file.py:Class) is looked at when it is made."""
+    name = os.fspath(model)
+    if record_of(name) is not None or ":" in name:
+        return
+    suffix = Path(name).suffix.lower()
+    if suffix in (*carried.SUFFIXES, *OF_WEIGHTS):
+        if not Path(name).is_file():
+            raise ConvatlasError(f"no file {name}")
+        if suffix != ".onnx":
+            raise ConvatlasError(f"{name} holds weights, and no network: name it, with --weights {name}")
+    elif os.sep in name:
+        raise ConvatlasError(f"no run in {name}: it has no {RUN} that a run wrote")
+    elif name not in facts.index():
+        _entry(name)
 
 
 def data_of(model: str | os.PathLike[str]) -> str | None:

@@ -55,9 +55,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ConvatlasError, cyclopts.CycloptsError) as error:
         print(f"convatlas: {_one_line(error)}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("convatlas: interrupted", file=sys.stderr)
-        return 130
     except BrokenPipeError:  # the reader of a pipe has gone: `convatlas list | head`
         _no_more_output()
         return 0

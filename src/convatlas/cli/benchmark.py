@@ -6,7 +6,6 @@ import json as json_module
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -34,7 +33,7 @@ def benchmark(
     layers: Flag = False,
     depth: output.Whole | None = None,
     busy: Flag = False,
-    out: Path | None = None,
+    out: output.Out = None,
     json: Flag = False,
 ) -> None:
     """Time networks: by turns, on a quiet machine, with the spread beside the median.
@@ -82,8 +81,7 @@ def benchmark(
     """
     if not models:
         raise ConvatlasError("which network? convatlas benchmark resnet50")
-    if json and out is not None:
-        raise ConvatlasError("--json prints, --out writes: one of them")
+    output.one_answer(json, out)
     if out is not None and out.suffix.lower() not in KINDS:
         raise UnknownName("kind of file", out.suffix or out.name, KINDS)
     if depth is not None and not layers:

@@ -71,10 +71,13 @@ def calibrate(
 def _measured(engine: str | None, threads: int | None, out: Path | None, busy: bool) -> Machine:
     from rich.progress import BarColumn, Progress, TextColumn
 
+    from convatlas.cost.machine import place
     from convatlas.deploy.calibrate import calibrate as measure
     from convatlas.deploy.load import checked_load
     from convatlas.deploy.sessions import checked_threads
+    from convatlas.files import refuse_unwritable
 
+    refuse_unwritable(out or place())
     number = checked_threads(threads)
     load = checked_load(number, allow_busy=busy)
     note = f"measured on a busy machine: {load}" if load.too_busy(number) else ""

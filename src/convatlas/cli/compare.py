@@ -36,7 +36,7 @@ def compare(
     max_macs: str | None = None,
     min_top1: float | None = None,
     figure: str | None = None,
-    out: Path | None = None,
+    out: output.Out = None,
     json: Flag = False,
 ) -> None:
     """Compare networks: published accuracies against computed costs, and the best one within limits.
@@ -80,9 +80,9 @@ def compare(
     busy
         Measure times although other programs keep this machine busy; such times are not remembered.
     max_size
-        At most so many bytes of parameters in float32: 30MB.
+        At most so many bytes of parameters in float32: 30MB or 30M, a million bytes each; 30MiB are 2^20 each.
     max_memory
-        At most so many bytes of a forward pass' maps: 50MB.
+        At most so many bytes of a forward pass' maps: 50MB, with the units of --max-size.
     max_params
         At most so many parameters: 5M.
     max_macs
@@ -98,8 +98,7 @@ def compare(
     """
     from convatlas import compare as library
 
-    if json and out is not None:
-        raise ConvatlasError("--json prints, --out writes: one of them")
+    output.one_answer(json, out)
     limits: dict[str, float] = {}
     if max_latency is not None:
         limits["measured" if measured else "latency"] = seconds(max_latency)
@@ -159,7 +158,8 @@ def print_found(table: Table, notes: list[str] | tuple[str, ...]) -> None:
          for c in table.columns if c.told}
         for row in table.rows
     ]  # fmt: skip
-    spare = [heads[key] for key in ("what", "where", "family", "input", "year") if key in heads]
+    ranked = sorted((c for c in table.columns if c.told and c.spare), key=lambda c: -c.spare)
+    spare = [heads[column.key] for column in ranked]
     output.print_table(rows, list(heads.values()), spare=spare, title=f"[bold]{table.title}[/]")
     for note in notes:
         output.console().print(note, style="dim", soft_wrap=False)

@@ -27,7 +27,7 @@ def export(
     tolerance: float = 1e-4,
     exporter: str = "auto",
     json: Annotated[bool, Parameter(negative=())] = False,
-) -> None:
+) -> int:
     """Write a network to a file that others can run, and compare its answers with the network's own.
 
     Examples:
@@ -61,6 +61,7 @@ def export(
         Print what was written as JSON.
 
     The file carries classes, preprocessing and the run that trained it: predict and evaluate take it as it is.
+    The exit status is 1 if a picture among several could not be read.
     """
     from convatlas.deploy.export import export as write
     from convatlas.weights.pictures import in_folder
@@ -70,12 +71,16 @@ def export(
         raise ConvatlasError(f"no pictures in {', '.join(pictures)}")
     made = write(model, to, out, weights=weights, input_size=None if input is None else output.size(input),
                  pictures=wanted[:MOST], tolerance=tolerance, exporter=exporter)  # fmt: skip
+    status = 1 if made.unread else 0
+    for reason in made.unread:
+        output.console(stderr=True).print(f"convatlas: {reason}", style="red", soft_wrap=True, markup=False)
     if json:
         output.print_json(made.to_json())
-        return
+        return status
     console = output.console()
     beside = f", and {made.card.name}" if made.card is not None else ""
     console.print(f"[bold]{made.path}[/]  {size(made.size)}{beside}", soft_wrap=True)
     console.print(f"{made.agreement}", soft_wrap=True)
     if made.names_classes:
         console.print(f"next: convatlas predict photo.jpg --model {made.path}", style="dim", soft_wrap=True)
+    return status

@@ -7,12 +7,15 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from convatlas.errors import ConvatlasError
 
+NARROW, WORD = 16, 20
+"""Cells: what a column that wraps has at least, where it has words enough, and the longest word that is kept whole."""
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
 
 
@@ -63,12 +66,15 @@ def factor(text: str, what: str) -> float:
 
 
 def memory(text: str) -> float:
-    """ "8GiB", "8G" (the same), "500MB" -> bytes.  Raises ConvatlasError for anything else."""
-    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*([kmgt])(i?b)?", text.strip().lower())
+    """ "500MB", "500M" (the same), "8GiB" -> bytes: powers of 1000, with an i of 1024.
+
+    Raises ConvatlasError for anything else.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*([kmgt])(i?)b?", text.strip().lower())
     if match is None:
-        raise ConvatlasError(f"{text!r} is no amount of memory; write 8GiB or 500MB")
+        raise ConvatlasError(f"{text!r} is no amount of memory; write 500MB or 8GiB")
     power = "kmgt".index(match[2]) + 1
-    return float(match[1]) * float(1000 if match[3] == "b" else 1024) ** power
+    return float(match[1]) * float(1024 if match[3] else 1000) ** power
 
 
 def print_json(data: Any) -> None:
@@ -91,8 +97,8 @@ def print_table(
 ) -> None:
     """Rows as a table: {column: cell}; a row without cells is a line.
 
-    A column named ">…" holds numbers, on the right, "!…" names: neither is ever cut; the others wrap.  In a narrow
-    terminal the ``spare`` columns go, one after the other; what is still too wide runs over the edge.
+    A column named ">…" holds numbers, on the right, "!…" names: neither is ever cut; the others wrap between words.
+    In a narrow terminal the ``spare`` columns go, one after the other; what is still too wide runs over the edge.
     """
     shown, screen, rows = list(columns), console(), list(rows)
     for dropped in (None, *spare):
@@ -101,7 +107,9 @@ def print_table(
         needed = screen.measure(made, options=screen.options.update(max_width=10_000)).minimum
         if needed <= screen.width:
             break
-    screen.print(made, width=max(screen.width, needed), crop=False, no_wrap=True, overflow="ignore")
+    if needed > screen.width:
+        made.width = needed  # or else columns that wrap would be squeezed to nothing
+    screen.print(made, crop=False, no_wrap=True, overflow="ignore")
 
 
 def _table(rows: Sequence[Mapping[str, str]], columns: Sequence[str], title: str | None) -> Any:
@@ -114,8 +122,12 @@ def _table(rows: Sequence[Mapping[str, str]], columns: Sequence[str], title: str
     for column in columns:
         justify: Any = "right" if column.startswith(">") else "left"
         header, whole = column.lstrip(">!"), column[:1] in (">", "!")
-        longest = max(Text.from_markup(text).cell_len for text in (header, *(row.get(column, "") for row in rows)))
-        made.add_column(header, justify=justify, no_wrap=whole, min_width=longest if whole else None, overflow="fold")
+        cells = [Text.from_markup(text) for text in (header, *(row.get(column, "") for row in rows))]
+        width = max(cell.cell_len for cell in cells)
+        if not whole:  # a word is broken only where it is longer than WORD
+            longest = max((len(word) for cell in cells for word in cell.plain.split()), default=0)
+            width = min(width, max(NARROW, min(longest, WORD)))
+        made.add_column(header, justify=justify, no_wrap=whole, min_width=width, overflow="fold")
     for row in rows:
         if row:
             made.add_row(*(row.get(column, "") for column in columns))
@@ -132,4 +144,19 @@ def whole(kind: Any, tokens: Any) -> int:
     return int(text)
 
 
+def writable(kind: Any, path: Path | None) -> None:
+    """Raises ConvatlasError, before any work is done, for a file that could not be written after it."""
+    if path is not None:
+        from convatlas.files import refuse_unwritable
+
+        refuse_unwritable(path)
+
+
+def one_answer(json: bool, out: Path | None) -> None:
+    """Raises ConvatlasError where an answer is to be printed and written."""
+    if json and out is not None:
+        raise ConvatlasError("--json prints, --out writes: one of them")
+
+
+Out = Annotated[Path | None, Parameter(validator=writable)]
 Whole = Annotated[int, Parameter(converter=whole)]

@@ -37,7 +37,9 @@ Picture = Annotated[str, Parameter(help="A picture's file.")]
 Unit = Annotated[str, Parameter(help="The channel's number; several as 3,17 or 0-8.")]
 Label = Annotated[str, Parameter(help="A class: its name, its number or its WordNet id.")]
 Weights = Annotated[str, Parameter(help="default, a source of published weights, a file, a run's folder, or none.")]
-Out = Annotated[Path | None, Parameter(help="The picture's file; by default named by what it shows.")]
+Out = Annotated[
+    Path | None, Parameter(validator=output.writable, help="The picture's file; by default named by what it shows.")
+]
 Seed = Annotated[output.Whole, Parameter(help="Decides what the picture begins with and how it is moved.")]
 
 

@@ -8,7 +8,6 @@ import json as json_module
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -32,7 +31,7 @@ def predict(
     batch: output.Whole | None = None,
     threads: output.Whole | None = None,
     device: str | None = None,
-    out: Path | None = None,
+    out: output.Out = None,
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Say what pictures show, with a pretrained network.
@@ -75,6 +74,7 @@ def predict(
     """
     if not pictures:
         raise ConvatlasError("which picture? convatlas predict photo.jpg")
+    output.one_answer(json, out)
     if out is not None and out.suffix.lower() not in WRITERS:
         raise UnknownName("kind of file", out.suffix or out.name, WRITERS)
     from convatlas.deploy.predict import predictions

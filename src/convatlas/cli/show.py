@@ -78,7 +78,7 @@ def show(
     checkpointing
         In that step, with activation checkpointing.
     memory
-        Say the largest batch that trains in so much memory: 8GiB, 500MB.
+        Say the largest batch that trains in so much memory: 8GiB (of 2^30 bytes), 500MB or 500M (a million each).
     layer
         Only this layer, block or stage.
     field

@@ -207,10 +207,11 @@ def evaluate(
     json
         Print the result as JSON.
     """
-    from convatlas.registry import data_of
+    from convatlas.registry import data_of, refuse_missing
     from convatlas.train import Running
     from convatlas.train import evaluate as test
 
+    refuse_missing(network)
     data = data or data_of(network) or data_of(weights)
     if data is None:
         raise ConvatlasError(f"on which pictures? convatlas evaluate {network} --data folder:PATH")

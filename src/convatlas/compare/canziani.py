@@ -113,7 +113,7 @@ def table(found: Canziani) -> Table:
     ]  # fmt: skip
     columns = [
         words("network", "network"), words("family", "family", told=False), words("kind", "convolutions"),
-        Column("top1", up.title, up.form), words("tested", "where", wide=True),
+        Column("top1", up.title, up.form), words("tested", "where", wide=True, spare=1),
         Column("his_top1", "his top-1", up.form),
         Column("macs", "MACs", short), Column("operations", "operations", short, told=False),
         Column("params", "params", short), Column("density", "%/M", lambda d: f"{d:.2f}"),

@@ -50,7 +50,8 @@ class Comparison:
     @property
     def table(self) -> Table:
         """Every figure, and for accuracies their source, protocol and input."""
-        columns = [words("network", "network"), words("family", "family"), Column("year", "year", str)]
+        columns = [words("network", "network"), words("family", "family", spare=4),
+                   Column("year", "year", str, spare=2)]  # fmt: skip
         rows = [{"network": row.name, "title": row.title, "family": row.family, "year": row.year} for row in self.rows]
         lines: list[dict[str, Any]] = [*rows]
         for one in self.axes:
@@ -63,7 +64,10 @@ class Comparison:
                 columns += _origin(one, lines, self.rows)
         for line, row in zip(lines, self.rows):
             line |= {"input": row.input, "front": row.front}
-        columns += [Column("input", "input", str), Column("front", "front", lambda on: "●" if on else "", number=False)]
+        columns += [
+            Column("input", "input", str, spare=3),
+            Column("front", "front", lambda on: "●" if on else "", number=False),
+        ]
         columns.insert(1, words("title", "what it is", told=False))
         return Table(self.title, tuple(columns), tuple(lines), tuple(self.notes))
 
@@ -188,7 +192,7 @@ def _origin(one: Axis, lines: Sequence[dict[str, Any]], rows: Sequence[Row]) -> 
         if known := row.accuracies.get(one.name):
             line |= {f"{one.name} tested": known.described, f"{one.name} source": known.source,
                      f"{one.name} protocol": known.protocol, f"{one.name} note": known.note}  # fmt: skip
-    return [words(f"{one.name} tested", "where", wide=True),
+    return [words(f"{one.name} tested", "where", wide=True, spare=1),
             *(words(f"{one.name} {what}", what, told=False) for what in ("source", "protocol", "note"))]  # fmt: skip
 
 

@@ -59,8 +59,8 @@ def table(accuracy: str = "paper") -> Table:
         for name, own in series(accuracy).items() for row in own
     ]  # fmt: skip
     columns = (words("series", "family"), words("network", "network"), Column("top1", top1.title, top1.form),
-               words("tested", "where", wide=True), Column("params", params.title, params.form),
-               Column("macs", macs.title, macs.form), Column("input", "input", str),
+               words("tested", "where", wide=True, spare=1), Column("params", params.title, params.form),
+               Column("macs", macs.title, macs.form), Column("input", "input", str, spare=2),
                words("family", "family", told=False))  # fmt: skip
     dense = [row["network"] for row in rows if "dense" in row["tested"]]
     notes = [

@@ -76,7 +76,7 @@ class Choice:
         """The winner, the runners-up, and who would be better but for a limit."""
         axes = [self.by, *(limit.axis for limit in self.limits)]
         columns = [words("place", ""), words("network", "network"), *(Column(a.name, a.title, a.form) for a in axes),
-                   words("where", "where", wide=True), words("exceeds", "but for", wide=True)]  # fmt: skip
+                   words("where", "where", wide=True, spare=1), words("exceeds", "but for", wide=True)]  # fmt: skip
 
         def line(row: Row, place: str, over: tuple[Limit, ...] = ()) -> dict[str, Any]:
             known = row.accuracies.get(self.by.name)
@@ -108,7 +108,16 @@ class Choice:
             f"{limit.axis.form(limit.value)}" for limit in self.limits
         ]  # fmt: skip
         axes = [self.by, *(limit.axis for limit in self.limits)]
-        return [f"{'; '.join(counts)}.", TOLD, *doubts(axes), *(left.said() for left in self.left_out)]
+        found = [self.none_fits] if self.winner is None else []
+        left = (one.said() for one in self.left_out)
+        return [*found, f"{'; '.join(counts)}.", TOLD, *doubts(axes), *left]
+
+    @property
+    def none_fits(self) -> str:
+        """That no network keeps to the limits, and which comes nearest."""
+        row, over = self.better[0]
+        own = " and ".join(f"{limit.axis.label} of {limit.axis.form(row.values[limit.axis.name])}" for limit in over)
+        return f"No network fits; the nearest is {row.name}, with {own}."
 
     def to_csv(self) -> str:
         """Every network with the figures, and what it exceeds."""

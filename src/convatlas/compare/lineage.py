@@ -112,11 +112,11 @@ def table() -> Table:
         "networks": len(node.networks),
     } for node in tree())  # fmt: skip
     columns = (
-        Column("year", "year", str),
+        Column("year", "year", str, spare=1),
         words("title", "what"),
         words("after", "after"),
         words("ideas", "what was new", wide=True),
-        Column("networks", "networks", str),
+        Column("networks", "networks", str, spare=2),
         words("paper", "paper", told=False),
         words("name", "name", told=False),
         words("parent", "parent", told=False),

@@ -20,7 +20,8 @@ Cell = str | int | float | bool | None
 class Column:
     """key: in rows, JSON and CSV; title: for people; form: a value for people; number: stands to the right.
 
-    wide: as words that may wrap; told: False leaves it to CSV and JSON.
+    wide: as words that may wrap; told: False leaves it to CSV and JSON; spare: goes where a terminal is narrow, the
+    highest first.
     """
 
     key: str
@@ -29,6 +30,7 @@ class Column:
     number: bool = True
     wide: bool = False
     told: bool = True
+    spare: int = 0
 
     def cell(self, row: Mapping[str, Cell]) -> str:
         """The value for people; an absent one is empty."""
@@ -36,9 +38,9 @@ class Column:
         return "" if value is None else self.form(value)
 
 
-def words(key: str, title: str, *, wide: bool = False, told: bool = True) -> Column:
+def words(key: str, title: str, *, wide: bool = False, told: bool = True, spare: int = 0) -> Column:
     """A column of words."""
-    return Column(key, title, number=False, wide=wide, told=told)
+    return Column(key, title, number=False, wide=wide, told=told, spare=spare)
 
 
 @dataclass(frozen=True, slots=True)

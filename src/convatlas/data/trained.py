@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from convatlas.data.loading import load
 from convatlas.data.splits import Data
-from convatlas.errors import ConvatlasError
+from convatlas.errors import ConvatlasError, few
 from convatlas.weights.labels import Label
 
 
@@ -53,7 +53,7 @@ def matched(data: Data, labels: Sequence[Label]) -> NDArray[np.int64]:
         return np.array([known[name] for name in wanted])
     if len(wanted) != len(labels):
         raise ConvatlasError(f"{data.spec} has {len(wanted)} classes, the network {len(labels)}, and not "
-                             f"{', '.join(strange[:5])}")  # fmt: skip
+                             f"{few(strange)}")  # fmt: skip
     if any(not label.name.startswith("class ") for label in labels):
-        raise ConvatlasError(f"{data.spec} has classes that the network does not know: {', '.join(strange[:5])}")
+        raise ConvatlasError(f"{data.spec} has classes that the network does not know: {few(strange)}")
     return np.arange(len(labels))

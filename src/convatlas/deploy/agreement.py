@@ -91,16 +91,31 @@ def _error(found: NDArray[Any], wanted: NDArray[Any]) -> float:
 
 
 def inputs_for(
-    input_size: tuple[int, int, int], preprocess: Preprocess | None, pictures: Sequence[Any] = (), noise: int = 3
+    input_size: tuple[int, int, int],
+    preprocess: Preprocess | None,
+    pictures: Sequence[Any] = (),
+    noise: int = 3,
+    unread: list[str] | None = None,
 ) -> tuple[NDArray[np.float32], int]:
     """Inputs to compare on, (N, C, H, W), and how many of them are noise; the others are pictures as the network sees
-    them: those given, or the photographs that come with scikit-learn."""
+    them: those given, or the photographs that come with scikit-learn.
+
+    unread: where it is said what is wrong with those that cannot be read.
+    Raises ConvatlasError where all those given are among them.
+    """
     made = [np.random.default_rng(n).standard_normal(input_size).astype(np.float32) for n in range(noise)]
     channels, height, width = input_size
     fits = preprocess is not None and height == width and preprocess.channels == channels
     if fits and preprocess is not None:
         seen = preprocess if preprocess.crop == height else preprocess.at(height)
-        made += [seen(read_picture(picture)) for picture in (pictures or photographs())]
+        wrong = [] if unread is None else unread
+        for picture in pictures or photographs():
+            try:
+                made.append(seen(read_picture(picture)))
+            except ConvatlasError as error:
+                wrong.append(str(error))
+        if pictures and len(wrong) == len(pictures):
+            raise ConvatlasError(wrong[0] if len(wrong) == 1 else f"none of the {len(wrong)} pictures can be read")
     return np.stack(made), noise
 
 

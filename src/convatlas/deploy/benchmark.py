@@ -144,7 +144,10 @@ def expanded(models: Any) -> list[Any]:
     single = isinstance(models, str | os.PathLike) or hasattr(models, "named_modules")
     listed: list[Any] = []
     for model in [models] if single else list(models):
-        if not isinstance(model, str) or not plain(model) or ":" in model:
+        pattern = isinstance(model, str) and plain(model) and any(sign in model for sign in "*?[")
+        if not pattern:
+            if isinstance(model, str | os.PathLike):
+                registry.refuse_missing(model)
             listed.append(model)
         elif found := registry.find(model):
             listed += [card.name for card in found]

@@ -23,6 +23,7 @@ from convatlas.deploy.sessions import Session, installed, opened
 from convatlas.deploy.timing import interleaved
 from convatlas.errors import ConvatlasError
 from convatlas.graph.source import InputSize, full_size, own_size
+from convatlas.registry import refuse_missing
 from convatlas.weights import Source, Weights, fetch
 from convatlas.weights.cache import sha256
 from convatlas.weights.loading import of_file, source_of, told_of
@@ -52,8 +53,8 @@ class Building:
         self.model = os.fspath(model) if isinstance(model, str | os.PathLike) else model
         self.threads, self.device, self.cache, self._asked = threads, device, cache, input_size
         self._weights = weights
-        if isinstance(self.model, str) and self.model.endswith((".pth", ".pt", ".ckpt")):
-            raise ConvatlasError(f"{self.model} holds weights, and no network: name it, with --weights {self.model}")
+        if isinstance(self.model, str):
+            refuse_missing(self.model)
 
     # ---- which ------------------------------------------------------------------------------------------
 
@@ -89,6 +90,7 @@ class Building:
         try:
             kinds = [self.onnxruntime()]
         except ConvatlasError as error:
+            _ = self.net  # raises where it is the network that cannot be made
             logger.warning("%s; PyTorch runs it", error)
             kinds = []
         if crowded and kinds:

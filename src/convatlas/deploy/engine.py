@@ -42,6 +42,15 @@ class Engine:
     run: Any
     cached: bool = False
 
+    @property
+    def known(self) -> Weights:
+        """The classes and the preprocessing.  Raises ConvatlasError where nobody has said them."""
+        if self.weights is None:
+            raise ConvatlasError(f"{self.name} does not say which classes it knows, nor how pictures are prepared for "
+                                 "it; a run's folder does, and what is exported from one, or from a network of the "
+                                 "atlas: convatlas export NETWORK --weights FILE")  # fmt: skip
+        return self.weights
+
     def __call__(self, pictures: Any) -> Any:
         """Raises ConvatlasError for what are no pictures of this size."""
         shape = tuple(getattr(pictures, "shape", ()))

@@ -16,7 +16,7 @@ from convatlas.deploy.agreement import TOLERANCE, Agreement, Answer, agreement, 
 from convatlas.deploy.building import Building
 from convatlas.deploy.sessions import Session, checked_threads, opened
 from convatlas.errors import ConvatlasError, UnknownName
-from convatlas.files import write_whole
+from convatlas.files import refuse_unwritable, write_whole
 from convatlas.graph.source import InputSize
 from convatlas.registry import record_of_run
 
@@ -32,6 +32,7 @@ class Exported:
 
     path: the file, of ``size`` bytes; card: its model card, of safetensors; exporter: of ONNX, the one that wrote it.
      agreement: how its answers compare with the network's own.  names_classes: ``predict`` can read it.
+    unread: what is wrong with pictures that could not be read, on which it was not compared.
     """
 
     path: Path
@@ -41,6 +42,7 @@ class Exported:
     card: Path | None = None
     exporter: str | None = None
     names_classes: bool = False
+    unread: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "path": str(self.path), "card": None if self.card is None else str(self.card)}
@@ -75,12 +77,14 @@ def export(
     from convatlas.deploy.eager import Eager
     from convatlas.deploy.told import record_of_net
 
+    path = _place(model, to, out)
+    refuse_unwritable(path)
     asked = Building(model, weights, checked_threads(None), input_size, None, cache=False)
     net, size, travelling = asked.net, asked.input_size, asked.travelling
-    path = _place(model, to, out)
     record = record_of_net(net, size, travelling)
     plain = Eager(net, size, "cpu", asked.threads, folded=False)
-    inputs = inputs_for(size, travelling.preprocess if travelling else None, pictures)
+    unread: list[str] = []
+    inputs = inputs_for(size, travelling.preprocess if travelling else None, pictures, unread=unread)
     found: list[Agreement] = []
 
     def check(answer: Answer) -> None:
@@ -108,7 +112,8 @@ def export(
         text = model_card(record, path.name, path.stat().st_size)
         write_whole(card, lambda beside: beside.write_text(text, encoding="utf-8"))
     named = travelling is not None and to != "torch"
-    return Exported(path, to, path.stat().st_size, found[-1], card, used[0] if used else None, named)
+    return Exported(path, to, path.stat().st_size, found[-1], card, used[0] if used else None, named,
+                    tuple(unread))  # fmt: skip
 
 
 def _place(model: Any, to: str, out: str | os.PathLike[str] | None) -> Path:

@@ -178,11 +178,9 @@ def _ready(
     if device is None and not isinstance(model, str):
         device = str(next(model.parameters()).device)
     made = make_engine(model, kind, weights=weights, device=device, threads=threads)
-    if made.weights is None:
-        raise ConvatlasError(f"{made.name} does not say which classes it knows and how pictures are prepared for it")
-    if made.weights.preprocess.channels != made.input_size[0]:
+    if made.known.preprocess.channels != made.input_size[0]:
         raise ConvatlasError(f"a network for {made.input_size[0]} channels reads no ordinary pictures")
-    return made, made.weights
+    return made, made.known
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

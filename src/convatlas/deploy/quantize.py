@@ -21,8 +21,8 @@ from convatlas.deploy.sessions import checked_threads
 from convatlas.deploy.timing import ratio
 from convatlas.deploy.trial import Attempt, Comparison, Trial
 from convatlas.errors import ConvatlasError, UnknownName
-from convatlas.files import write_whole
-from convatlas.registry import data_of, record_of_run
+from convatlas.files import refuse_unwritable, write_whole
+from convatlas.registry import data_of, record_of_run, refuse_missing
 
 FASTER, SMALLER, NO_SLOWER = 1.05, 2.0, 0.8
 """A gain: so many times as fast on one picture; or so many times smaller, and at least so many times as fast."""
@@ -113,7 +113,9 @@ def quantize(
     """
     _check(method, pictures, tested, max_drop, weight_bits)
     number = checked_threads(threads)
+    refuse_missing(model)
     path = _place(model, out)
+    refuse_unwritable(path)
     spec = data or data_of(model) or data_of(weights)
     if spec is None:
         raise ConvatlasError(f"on which pictures? convatlas quantize {os.fspath(model)} --data folder:PATH")

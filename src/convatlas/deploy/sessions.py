@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from convatlas import carried
 from convatlas.cost.machine import default_threads
 from convatlas.errors import ConvatlasError
 
+DAMAGED = "InvalidProtobuf"
+"""What ONNX Runtime calls its error where a file holds no model."""
 LOGGED = 3
 """ONNX Runtime's errors are heard, its warnings are not."""
 
@@ -73,8 +77,11 @@ def opened(
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors have no common base but Exception
+        if isinstance(model, Path) and type(error).__name__ == DAMAGED:
+            raise ConvatlasError(carried.damaged(model)) from error
         name = str(model) if isinstance(model, Path) else "the exported network"
-        raise ConvatlasError(f"{name} cannot be run by ONNX Runtime: {' '.join(str(error).split())[:300]}") from error
+        said = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", " ".join(str(error).split()))
+        raise ConvatlasError(f"{name} cannot be run by ONNX Runtime: {said[:300]}") from error
 
 
 class Session:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +106,7 @@ def locked(run: Path) -> Iterator[None]:
     """
     if (place := run.absolute()) in HELD:  # the system's lock is the process', not the thread's
         raise ConvatlasError(f"this process is training in {run} already")
+    missing = [folder for folder in (run, *run.parents) if not folder.exists()]
     try:
         run.mkdir(parents=True, exist_ok=True)
         file = (run / ".lock").open("w")
@@ -125,6 +126,16 @@ def locked(run: Path) -> Iterator[None]:
             yield
         finally:
             HELD.discard(place)
+            _remove_empty(run, missing)
+
+
+def _remove_empty(run: Path, made: Sequence[Path]) -> None:
+    """The folders that were made for a run that never began."""
+    if made and [path.name for path in run.iterdir()] == [".lock"]:
+        with suppress(OSError):  # of Windows, while the file is open; of a parent that holds something else by now
+            (run / ".lock").unlink()
+            for folder in made:
+                folder.rmdir()
 
 
 def without_code(folder: Path) -> None:

@@ -66,15 +66,12 @@ def evaluate(
     accelerator = accelerator_for("float32", running)
     device = None if accelerator.device.type == "cpu" else str(accelerator.device)
     made = engine(network, kind, weights=weights, input_size=size, device=device)
-    if made.weights is None:
-        raise ConvatlasError(f"{network} does not say which classes it knows and how pictures are prepared for it")
-    preprocess, told = made.weights.preprocess, told_of(made.weights.source)
-    opened = as_trained(told, data, _run_of(made.weights.source)) or load(
-        data, bad_images=bad_images, split=split or "test"
-    )
+    known = made.known
+    preprocess, told = known.preprocess, told_of(known.source)
+    opened = as_trained(told, data, _run_of(known.source)) or load(data, bad_images=bad_images, split=split or "test")
     split = split or ("test" if opened.test is not None else "validation")
     chosen = _split(opened, split)
-    order = torch.from_numpy(matched(opened, made.weights.labels))
+    order = torch.from_numpy(matched(opened, known.labels))
     nothing = Recipe.model_validate({"epochs": 1, "learning_rate": 1})  # a test asks nothing of it
     feed = Feed(nothing, preprocess, accelerator.device, running.readers)
     logits, answers = [], []

@@ -109,8 +109,11 @@ def options_of(setup: Setup, data: Data) -> dict[str, Any]:
     elif setup.values.get("aux_weight"):
         raise ConvatlasError(f"{setup.network} has no auxiliary heads, and so no aux_weight")
     options = {name: value for name, value in {**options, **setup.options}.items() if value is not None}
-    if len(data.classes) == own.classes and "classes" not in has:
-        del options["classes"]  # LeNet-5's RBF units are ten, and no other number
+    if "classes" not in has:  # LeNet-5's RBF units are ten, and no other number
+        if len(data.classes) != own.classes:
+            raise ConvatlasError(f"{setup.network} tells {own.classes} classes apart, and no other number; "
+                                 f"{data.spec} has {len(data.classes)}")  # fmt: skip
+        del options["classes"]
     return options
 
 

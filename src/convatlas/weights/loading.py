@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from convatlas import facts, registry
 from convatlas.errors import ConvatlasError
-from convatlas.registry import RUN, record_of, record_of_run
+from convatlas.registry import record_of, record_of_run
 from convatlas.weights.cache import fetch
 from convatlas.weights.checkpoint import read
 from convatlas.weights.convert import convert, first_layer, is_classifier
@@ -87,8 +87,7 @@ def source_of(model: str, weights: str | os.PathLike[str] = "default") -> tuple[
     """
     told = record_of(model)
     if told is None:
-        if os.sep in model:
-            raise ConvatlasError(f"no run in {model}: it has no {RUN} that a run wrote")
+        registry.refuse_missing(model)
         return model, find(model, weights)
     if weights != "default":
         raise ConvatlasError(f"{model} has weights of its own; name its network for others")
