@@ -556,6 +556,34 @@ def test_times_are_measured_once_and_remembered(tmp_path: Path, monkeypatch: pyt
     assert timings.remembered({"vgg16": 224}) == {}
 
 
+def test_a_measured_time_is_of_its_threads_and_of_a_quiet_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from convatlas.deploy import benchmark as benchmarks
+    from convatlas.deploy.load import Load
+
+    monkeypatch.setenv("CONVATLAS_CACHE", str(tmp_path))
+    monkeypatch.setattr(timings, "_disturbed", set())
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    one = timings._key("lenet5_modern", 32)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert timings._key("lenet5_modern", 32) != one
+    monkeypatch.setattr(benchmarks, "checked_load", lambda threads, allow_busy=False: Load(0.0, 0.0, 2, 0.0))
+    monkeypatch.setattr(benchmarks, "between", lambda before, after: Load(2.0, 0.0, 2, 5.0))
+    with pytest.raises(ConvatlasError, match="others came while lenet5_modern was measured"):
+        timings.measured({"lenet5_modern": 32})
+    assert timings.remembered({"lenet5_modern": 32}) == {}
+    assert timings.disturbed() == ()
+    timings.measured({"lenet5_modern": 32}, allow_busy=True)
+    assert "lenet5_modern" in timings.disturbed()[0]
+
+
+def test_a_further_column_changes_no_cost() -> None:
+    plain = compare(["efficientnet_lite*", "efficientnet_b?"], x="macs")
+    more = compare(["efficientnet_lite*", "efficientnet_b?"], x="macs", also=["top1:timm", "top1:torchvision"])
+    assert {row.name: row.values["macs"] for row in plain.rows} == {row.name: row.values["macs"] for row in more.rows}
+
+
 def test_a_network_is_really_timed_and_on_a_busy_machine_not_remembered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

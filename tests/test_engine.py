@@ -90,6 +90,62 @@ def test_a_network_of_hundreds_of_blocks_can_be_run_with_fresh_weights(name):
     assert np.isfinite(made(np.zeros((1, *made.input_size), np.float32))).all()
 
 
+def test_networks_that_differ_by_their_input_size_alone_have_engines_of_their_own():
+    large, small = (convatlas.create("squeezenet1_1", input_size=side).eval() for side in (128, 96))
+    small.load_state_dict(large.state_dict())
+    assert engine(large, "onnxruntime").input_size == (3, 128, 128)
+    made = engine(small, "onnxruntime")
+    assert (made.input_size, made.cached) == ((3, 96, 96), False)
+
+
+def test_a_kept_engine_knows_no_more_than_a_fresh_one():
+    net = convatlas.create("squeezenet1_1", input_size=96).eval()
+    assert engine(net, "onnxruntime").weights is None
+    kept = engine(net, "onnxruntime")
+    assert (kept.cached, kept.weights) == (True, None)
+
+
+def test_a_choice_made_beside_a_gpu_does_not_hold_without(monkeypatch):
+    net = lenet()
+    monkeypatch.setattr(building.Building, "_fastest", lambda self: ("cuda", True))
+    monkeypatch.setattr(building, "sees_gpu", lambda: True)
+    assert building.Building(net, "default", 1, None, None, True).chosen("auto") == "cuda"
+    monkeypatch.setattr(building.Building, "_fastest", lambda self: ("onnxruntime", True))
+    assert building.Building(net, "default", 1, None, None, True).chosen("auto") == "onnxruntime"
+    assert "runs on a GPU" in complaint(net, "cuda", device="cpu")
+
+
+def test_a_kept_engine_is_read_from_a_folder_that_cannot_be_written(monkeypatch):
+    net = lenet()
+    engine(net, "onnxruntime")
+
+    def refused(*path):
+        raise OSError
+
+    monkeypatch.setattr("convatlas.deploy.store.os.utime", refused)
+    assert engine(net, "onnxruntime").cached
+
+
+def test_what_a_foreign_file_cannot_do_is_said(tmp_path):
+    class Two(nn.Module):
+        def forward(self, x):
+            return x.mean((2, 3)), x.amax((2, 3))
+
+    class One(nn.Module):
+        def forward(self, x):
+            return x.mean((2, 3))
+
+    picture = torch.zeros(1, 3, 8, 8)
+    for module, name in ((Two(), "two"), (One(), "one"), (One().half(), "half")):
+        given = picture.half() if name == "half" else picture
+        torch.onnx.export(module, (given,), tmp_path / f"{name}.onnx", dynamo=False)
+    assert "one float32 tensor" in complaint(tmp_path / "two.onnx")
+    assert "one float32 tensor" in complaint(tmp_path / "half.onnx")
+    made = engine(tmp_path / "one.onnx")
+    with pytest.raises(ConvatlasError, match="exported for batches of 1, not of 2"):
+        made(np.zeros((2, 3, 8, 8), np.float32))
+
+
 def test_tensors_give_tensors_and_arrays_arrays():
     net = lenet()
     pictures = noise(net)

@@ -158,6 +158,16 @@ def test_an_error_of_a_logit_is_measured_against_the_largest_of_its_picture():
     assert "float32 itself is off by 5.0e-05" in str(near)
 
 
+@pytest.mark.parametrize("header", [b"[]", b'{"__metadata__": null}', b'{"a": 1}', b'{"a": {"data_offsets": 3}}'])
+def test_a_header_that_is_none_is_a_damaged_file_or_a_foreign_one(tmp_path, header):
+    (tmp_path / "x.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    if b"null" in header:
+        assert carried.read(tmp_path / "x.safetensors") is None
+    else:
+        with pytest.raises(ConvatlasError, match="damaged"):
+            carried.read(tmp_path / "x.safetensors")
+
+
 def test_an_answer_that_is_no_number_never_agrees():
     def one(pictures):
         return np.ones((len(pictures), 3), np.float32)

@@ -247,6 +247,16 @@ def test_a_busy_calibration_is_said_with_every_prediction(kept, capsys, monkeypa
     assert f"for {number + 1} threads, and {number} would run: convatlas calibrate --threads {number}" in said
 
 
+def test_multiply_adds_of_what_has_no_pieces_cost_something():
+    from torch import nn
+
+    from convatlas.graph.capture import capture
+
+    graph = capture(nn.Sequential(nn.ConvTranspose2d(64, 64, 3)), name="up", input_size=(64, 56, 56))
+    up = latency(graph, machine(), "eager").layers[0]
+    assert up.bound == "arithmetic"
+
+
 def test_pieces_that_do_not_go_together_are_no_calibration(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
 

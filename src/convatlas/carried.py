@@ -38,7 +38,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any] | None:
         found = None if text is None else json.loads(text)
     except OSError as error:
         raise ConvatlasError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, AttributeError, KeyError, TypeError, IndexError) as error:
         raise ConvatlasError(damaged(path)) from error
     return found if isinstance(found, dict) and {"network", "options"} <= found.keys() else None
 
@@ -53,8 +53,8 @@ def _in_safetensors(file: IO[bytes]) -> str | None:
     header = json.loads(_exactly(file, int.from_bytes(_exactly(file, 8), "little")))
     if not isinstance(header, dict):
         raise ValueError("no object")
-    _skip(file, max((entry["data_offsets"][1] for entry in header.values() if "data_offsets" in entry), default=0))
-    text = header.get("__metadata__", {}).get(KEY)
+    _skip(file, max((entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"), default=0))
+    text = (header.get("__metadata__") or {}).get(KEY)
     return text if isinstance(text, str) else None
 
 

@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -41,18 +42,21 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     Raises ConvatlasError where it cannot be written, or its folder cannot be made.
     """
     place = Path(os.path.realpath(path))
-    beside = place.with_name(f".{place.name}.{os.getpid()}")
+    beside = place.with_name(f".{place.name}.{os.getpid()}-{threading.get_ident()}")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
+        beside.touch()
+        mode = beside.stat().st_mode
+        beside.unlink()
         write(beside)
-        beside.chmod(place.parent.stat().st_mode & 0o666)  # safetensors would leave it to its owner alone
+        beside.chmod(mode)  # safetensors would leave it to its owner alone
         flush(beside)
         os.replace(beside, place)
         flush(place.parent)
     except BaseException as error:
         with suppress(OSError):  # what should be its folder may be a file
             beside.unlink(missing_ok=True)
-        if not isinstance(error, UNWRITABLE):
+        if not isinstance(error, UNWRITABLE) or (type(error) is RuntimeError and "writ" not in str(error)):
             raise
         raise ConvatlasError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from error
 

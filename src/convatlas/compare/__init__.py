@@ -4,7 +4,7 @@
 >>> [row.name for row in compare(["resnet50", "vgg16", "efficientnet_b0"]).front]
 ['efficientnet_b0']
 >>> best({"params": 5e6}).winner.name
-'mobilenet_v3_large_x1_0'
+'mnasnet_a1'
 
 Nothing here needs torch, unless times are to be measured.
 """

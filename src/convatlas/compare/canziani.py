@@ -146,7 +146,7 @@ def said(times: Times) -> list[str]:
             f"{one} ones are {by:.1f} times {'slower' if by > 1 else 'as slow'}" for one, by in others.items()
         )
         lines.append(f"By that law, {words_of}.")
-    return lines
+    return [*lines, *timings.disturbed()]
 
 
 def notes(found: Canziani) -> list[str]:

@@ -168,8 +168,12 @@ def compare(
 
 
 def doubts(axes: Iterable[Axis]) -> tuple[str, ...]:
-    """What makes predicted times doubtful, where an axis is one of them."""
-    return timings.doubts() if any(one.key == "latency" for one in axes) else ()
+    """What makes times doubtful, where an axis is of them."""
+    keys = {one.key for one in axes}
+    return (
+        *(timings.doubts() if "latency" in keys else ()),
+        *(timings.disturbed() if "measured" in keys else ()),
+    )
 
 
 def marked(rows: Sequence[Row], axes: Sequence[Axis]) -> list[Row]:

@@ -92,7 +92,8 @@ def _row(name: str, axes: Sequence[Axis], needed: set[str], allow_busy: bool) ->
         axis.name: known for axis in axes
         if axis.key in ACCURACIES and (known := accuracy(name, ACCURACIES[axis.key], axis.source)) is not None
     }  # fmt: skip
-    sides = {known.input for known in found.values() if known.input}
+    # A further column changes no cost: the accuracies that every row has say at which size it is.
+    sides = {known.input for name, known in found.items() if known.input and name in needed}
     side = sides.pop() if len(sides) == 1 else card.input_size
     values: dict[str, float] = {}
     for axis in axes:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convatlas import files
+from convatlas.errors import ConvatlasError
 
 if TYPE_CHECKING:
     from convatlas.cost.latency import Machine
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 ENGINES = ("onnxruntime", "eager")
 """By which networks are run, the first that is installed."""
 
+_disturbed: set[str] = set()
 ROUNDS = 7
 """Of a measurement."""
 
@@ -40,6 +42,13 @@ def doubts() -> tuple[str, ...]:
     from convatlas.cost import latency
 
     return latency.doubts(_machine(), _calibrated())
+
+
+def disturbed() -> tuple[str, ...]:
+    """That times were measured beside other programs, where they were."""
+    if not _disturbed:
+        return ()
+    return (f"Measured on a busy machine, and not remembered: {', '.join(sorted(_disturbed))}.",)
 
 
 def _calibrated() -> str:
@@ -86,14 +95,20 @@ def _measure(name: str, side: int, allow_busy: bool) -> float:
     from convatlas.deploy.benchmark import benchmark
 
     done = benchmark(name, engines=(_engine(),), input_size=side, rounds=ROUNDS, allow_busy=allow_busy)
+    if done.during.too_busy(done.rows[0].threads):
+        if not allow_busy:
+            raise ConvatlasError(f"others came while {name} was measured: {done.during}; measure again, or with --busy")
+        _disturbed.add(name)
     return done.rows[0].timing.median
 
 
 def _key(name: str, side: int) -> str:
-    from convatlas.cost.machine import cores
+    from convatlas.cost.machine import default_threads, version_of
     from convatlas.deploy.store import form, processor
 
-    return f"{name} {side} {_engine()} {cores()} {processor()} {form(name)}"
+    engine = _engine()
+    version = version_of({"eager": "torch"}.get(engine, engine))
+    return f"{name} {side} {engine} {version} {default_threads()} {processor()} {form(name)}"
 
 
 def _file() -> Path:
@@ -101,4 +116,4 @@ def _file() -> Path:
 
 
 def _kept() -> dict[str, float]:
-    return {key: float(value) for key, value in files.remembered(_file()).items()}
+    return {key: value for key, value in files.remembered(_file()).items() if isinstance(value, float)}

@@ -13,6 +13,7 @@ from convatlas.files import cache_dir
 
 CPUINFO = Path("/proc/cpuinfo")
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+NVIDIA = Path("/dev/nvidiactl")
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
 MOST_THREADS = 16
 """One picture is no work for more."""
@@ -61,6 +62,11 @@ def default_threads() -> int:
     except (OSError, ValueError):  # no such file, or "max": no quota
         pass
     return min(number, MOST_THREADS)
+
+
+def sees_gpu() -> bool:
+    """Whether there is one of NVIDIA's that this process may use, as far as can be told without torch."""
+    return NVIDIA.exists() and os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1")
 
 
 def version_of(package: str) -> str | None:

@@ -116,7 +116,12 @@ def kind_of(node: Node, shapes: Sequence[Shape], i: int, block: int) -> str:
     if op == "mul":
         return "scale"
     found = LIKE.get(op, COPIES.get(op, op))
-    return found if found in KINDS else "linear" if op == "rbf" else "add"
+    if found in KINDS:
+        return found
+    if op.startswith("conv"):  # transposed, or over another number of axes
+        return "conv"
+    sources = [shapes[source] for source in node.inputs]
+    return "linear" if macs(op, node.attrs, sources, shapes[i]) else "add"
 
 
 def work(node: Node, shapes: Sequence[Shape], i: int, kind: str, block: int, *, full: bool = True) -> Work:

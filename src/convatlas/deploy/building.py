@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from convatlas import carried, facts
+from convatlas.cost.machine import sees_gpu
 from convatlas.deploy import store
 from convatlas.deploy.agreement import agreement, inputs_for
 from convatlas.deploy.engine import Engine, tell
@@ -60,6 +61,8 @@ class Building:
 
     def chosen(self, kind: str) -> str:
         """The kind itself, or the fastest."""
+        if kind == "cuda" and self.device == "cpu":
+            raise ConvatlasError("the engine cuda runs on a GPU, not on cpu")
         if self.device is not None and self.device != "cpu":
             if kind == "onnxruntime":
                 raise ConvatlasError(f"ONNX Runtime runs on the CPU here, not on {self.device}")
@@ -68,7 +71,8 @@ class Building:
             return kind
         if not installed():
             return "cuda" if self._has_gpu() else "eager"
-        if self.key is not None and (kind := store.remembered(self._choice) or "") in ("eager", "onnxruntime", "cuda"):
+        kind = "" if self.key is None else store.remembered(self._choice) or ""
+        if kind in ("eager", "onnxruntime") or (kind == "cuda" and self._has_gpu()):
             return kind
         found, sure = self._fastest()
         if sure and self.key is not None:
@@ -77,7 +81,7 @@ class Building:
 
     @property
     def _choice(self) -> str:
-        return f"{self.key}-{self.threads}"
+        return f"{self.key}-{self.threads}{'-gpu' if sees_gpu() else ''}"
 
     def _has_gpu(self) -> bool:
         import torch
@@ -143,7 +147,7 @@ class Building:
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         travelling = getattr(net, "weights", None)
         digest.update(repr(travelling).encode())
-        return store.key_of(str(net.name), {"input": self._asked}, digest.hexdigest())
+        return store.key_of(str(net.name), {"input": self.input_size}, digest.hexdigest())
 
     # ---- the network ------------------------------------------------------------------------------------
 
@@ -214,7 +218,8 @@ class Building:
         session = opened(content, self.threads, optimised=True)
         told = json.loads(session.get_modelmeta().custom_metadata_map[carried.KEY])
         size = tuple(told["input_size"])
-        travelling = self._origin(of_file(Path(self.name), told)) if told["classes"] else None
+        labelled = told["classes"] and (told["weights"] or told["run"])
+        travelling = self._origin(of_file(Path(self.name), told)) if labelled else None
         tell(self.name, travelling)
         return Engine("onnxruntime", self.name, size, self.threads, travelling, Session(session), cached=True)
 

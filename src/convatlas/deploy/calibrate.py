@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from convatlas.cost import machine
 from convatlas.cost.latency import ENGINES, Ceilings, Machine, Point, Rates, calibrated, position
 from convatlas.cost.work import KINDS, Work, works
+from convatlas.deploy.load import between, counters
 from convatlas.deploy.micro import Piece
 from convatlas.deploy.pieces import pieces
 from convatlas.deploy.sessions import Session, checked_threads, installed, opened
@@ -68,7 +69,11 @@ def calibrate(
         if name not in ENGINES:
             raise UnknownName("engine", name, ENGINES)
     number = checked_threads(threads)
+    start = counters()
     found = {name: replace(_ceilings(name, chosen, number, watch), note=note) for name in wanted}
+    during = between(start, counters())
+    if during.too_busy(number) and not note:
+        found = {name: replace(told, note=f"measured while others came: {during}") for name, told in found.items()}
     for name, told in found.items():
         if told.error > WORST_ERROR:
             raise ConvatlasError(

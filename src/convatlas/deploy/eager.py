@@ -47,9 +47,21 @@ class Eager:
         with torch.inference_mode():
             x = torch.from_numpy(np.ascontiguousarray(pictures, np.float32))
             with with_threads(self._threads):
-                logits = self._run(x.to(self._device, self._type).contiguous(memory_format=self._format))
+                logits = self._answer(x.to(self._device, self._type).contiguous(memory_format=self._format))
+            if not isinstance(logits, torch.Tensor):
+                raise ConvatlasError(f"the network gives a {type(logits).__name__}, not one tensor of logits")
             answer: NDArray[np.float32] = (logits if self._type == torch.float64 else logits.float()).cpu().numpy()
             return answer
+
+    def _answer(self, x: torch.Tensor) -> torch.Tensor:
+        """Raises ConvatlasError where torch.compile cannot, which shows at the first call."""
+        if self._run is self.net:
+            return self.net(x)
+        try:
+            return self._run(x)
+        except Exception as error:
+            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            raise ConvatlasError(f"torch.compile cannot be used here: {reason[:300]}") from error
 
     def exact(self) -> Eager:
         """The same in float64."""

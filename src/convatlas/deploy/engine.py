@@ -57,6 +57,9 @@ class Engine:
         if len(shape) != 4 or shape[1:] != self.input_size or shape[0] < 1:
             wanted = " x ".join(map(str, ("N", *self.input_size)))
             raise ConvatlasError(f"{self.name} reads {wanted}, not {' x '.join(map(str, shape)) or 'a single value'}")
+        fixed = getattr(self.run, "shape", (None,))[0]
+        if isinstance(fixed, int) and fixed != shape[0]:
+            raise ConvatlasError(f"{self.name} was exported for batches of {fixed}, not of {shape[0]}")
         if isinstance(pictures, np.ndarray):
             return self.run(pictures)
         import torch
@@ -117,7 +120,7 @@ def _of_file(
     try:
         run = Session(session)
     except ValueError:
-        raise ConvatlasError(f"{path} does not read one tensor and give one") from None
+        raise ConvatlasError(f"{path} does not read one float32 tensor and give one") from None
     size = tuple(told["input_size"]) if told is not None else _size_of(path, run)
     if input_size is not None and full_size(input_size, size) != size:
         raise ConvatlasError(f"{path} is for pictures of {' x '.join(map(str, size))}; export the network again")

@@ -111,7 +111,7 @@ def export(
         card = path.with_suffix(".md")
         text = model_card(record, path.name, path.stat().st_size)
         write_whole(card, lambda beside: beside.write_text(text, encoding="utf-8"))
-    named = travelling is not None and to != "torch"
+    named = travelling is not None and to != "torch" and size[1] == size[2]
     return Exported(path, to, path.stat().st_size, found[-1], card, used[0] if used else None, named,
                     tuple(unread))  # fmt: skip
 

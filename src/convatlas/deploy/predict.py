@@ -165,17 +165,21 @@ def _prepared(picture: Picture, weights: Weights, alone: bool) -> NDArray[np.flo
 
 
 def _ready(
-    model: str | ConvNet, weights: str | os.PathLike[str], device: str | None, kind: str, threads: int | None
+    model: str | os.PathLike[str] | ConvNet,
+    weights: str | os.PathLike[str],
+    device: str | None,
+    kind: str,
+    threads: int | None,
 ) -> tuple[Engine, Weights]:
     """The engine, and what travels with its weights."""
-    if isinstance(model, str):
+    if isinstance(model, str | os.PathLike):
         if weights == "none":
             raise ConvatlasError("a network without weights has nothing to say of pictures")
     elif not isinstance(getattr(model, "weights", None), Weights):
         raise ConvatlasError(
             "this network has no weights: make it with convatlas.pretrained, or convatlas.weights.load"
         )
-    if device is None and not isinstance(model, str):
+    if device is None and not isinstance(model, str | os.PathLike):
         device = str(next(model.parameters()).device)
     made = make_engine(model, kind, weights=weights, device=device, threads=threads)
     if made.known.preprocess.channels != made.input_size[0]:

@@ -123,6 +123,8 @@ def samples(
     test = opened.test if opened.test is not None else opened.validation
     title = "test" if opened.test is not None else "validation"
     choose = opened.validation if len(opened.validation) else test
+    if choose is test:
+        notes = (*notes, f"the {title} pictures choose and test")
     return Samples(
         spec,
         Sample(opened.train, _some(len(opened.train), pictures, seed), "training"),

@@ -80,18 +80,31 @@ def opened(
         if isinstance(model, Path) and type(error).__name__ == DAMAGED:
             raise ConvatlasError(carried.damaged(model)) from error
         name = str(model) if isinstance(model, Path) else "the exported network"
-        said = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", " ".join(str(error).split()))
-        raise ConvatlasError(f"{name} cannot be run by ONNX Runtime: {said[:300]}") from error
+        raise ConvatlasError(f"{name} cannot be run by ONNX Runtime: {_said(error)}") from error
 
 
 class Session:
-    """(N, C, H, W) float32 -> logits (N, classes), by an opened session with one input and one output."""
+    """(N, C, H, W) float32 -> logits (N, classes), by an opened session with one input and one output, both float32.
+
+    Raises ValueError for another one.
+    """
 
     def __init__(self, session: Any):
-        self._run, (given,) = session.run, session.get_inputs()
+        self._run, (given,), (answer,) = session.run, session.get_inputs(), session.get_outputs()
+        if {given.type, answer.type} != {"tensor(float)"}:
+            raise ValueError(f"{given.type} and {answer.type}")
         self._name = given.name
         self.shape: tuple[Any, ...] = tuple(given.shape)
 
     def __call__(self, pictures: NDArray[Any]) -> NDArray[np.float32]:
-        answer: NDArray[np.float32] = self._run(None, {self._name: np.ascontiguousarray(pictures, np.float32)})[0]
+        """Raises ConvatlasError for what ONNX Runtime cannot run."""
+        try:
+            answer: NDArray[np.float32] = self._run(None, {self._name: np.ascontiguousarray(pictures, np.float32)})[0]
+        except Exception as error:  # its errors have no common base but Exception
+            raise ConvatlasError(f"ONNX Runtime cannot run {len(pictures)} at once: {_said(error)}") from error
         return answer
+
+
+def _said(error: Exception) -> str:
+    """Without ONNX Runtime's codes."""
+    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", " ".join(str(error).split()))[:300]

@@ -73,7 +73,8 @@ def find(network: str, key: str) -> bytes | None:
         with suppress(OSError):
             content = path.read_bytes()
             if path.stem.rpartition("-")[2] == _digest(content):
-                os.utime(path)
+                with suppress(OSError):  # of a folder that is not ours to write to
+                    os.utime(path)
                 return content
         logger.warning("%s is damaged, and is made again", path)
         with suppress(OSError):
