@@ -29,6 +29,9 @@ Builder = Callable[..., "ConvNet"]
 RUN = "run.json"
 """What a training run writes into its folder: what it was asked, and what came of it."""
 
+PROGRAM = ".pt2"
+NO_MODEL = "a program of torch.export (.pt2) is read by torch.export.load, by no verb of convatlas"
+
 SMALL_PICTURE = 96
 """Below this many pixels, a network meant for 224 gets a stem that does not shrink the picture at once."""
 
@@ -119,6 +122,22 @@ def record_of(model: str | os.PathLike[str]) -> dict[str, Any] | None:
     return record_of_run(model) or carried.read(model)
 
 
+def unknown(name: str, known: Iterable[str]) -> ConvatlasError:
+    """The error for a MODEL that is none of ``known``: of a file why it is none, of a name what was near."""
+    path = Path(name)
+    kind = path.suffix.lower()
+    if kind == PROGRAM:
+        return ConvatlasError(f"{name}: {NO_MODEL}")
+    if kind not in carried.SUFFIXES:
+        return UnknownName("network", name, known)
+    if not path.is_file():
+        return ConvatlasError(f"no file {name}")
+    if kind == ".onnx":
+        return ConvatlasError(f"{name} carries no network of the atlas, for another program wrote it: `convatlas "
+                              "benchmark` times it, other verbs take files that `convatlas export` wrote")  # fmt: skip
+    return ConvatlasError(f"{name} does not say of which network it is; name the network, and the file as --weights")
+
+
 def data_of(model: str | os.PathLike[str]) -> str | None:
     """On which data a run was trained, or the run of an exported file; None of any other model."""
     told = record_of(model) or {}
@@ -198,7 +217,7 @@ def card(name: str) -> Card:
     if ":" in name:
         raise ConvatlasError(f"{name} is no network of the atlas; `convatlas show {name}` looks at any network")
     if name not in facts.index():
-        raise UnknownName("network", name, facts.index())
+        raise unknown(name, facts.index())
     return _card(name)
 
 
@@ -224,7 +243,7 @@ def find(
     patterns = _listed(pattern)
     for name in patterns:
         if not any(c in name for c in "*?[") and name not in facts.index():
-            raise UnknownName("network", name, facts.index())
+            raise unknown(name, facts.index())
     cards = [_card(name) for name in sorted(facts.index(), key=natural)]
     families = {c.family.lower(): c.family for c in cards}
     if family is not None and family.lower() not in families:
@@ -291,5 +310,5 @@ def _entry(name: str) -> Entry:
     if name not in _ENTRIES:
         names()
     if name not in _ENTRIES:
-        raise UnknownName("network", name, _ENTRIES)
+        raise unknown(name, _ENTRIES)
     return _ENTRIES[name]
