@@ -48,12 +48,18 @@ def print_report(report: Report, *, everything: bool = False, field: bool = Fals
         print_latency(report.latency, console)
     if field:
         print_saturated(report, console)
+    print_note(report, console)
     values = report.totals["activation_bytes"] // DTYPES[report.dtype]
     console.print(
         "MACs: multiply-adds of convolutions, linear layers and matrix products. Memory: the maps of a forward pass, "
         f"each once, {values:,} values.",
         style="dim",
     )
+
+
+def print_note(report: Report, console: Any) -> None:
+    if report.note:
+        console.print(report.note, style="yellow")
 
 
 def print_latency(latency: Latency, console: Any) -> None:
