@@ -27,6 +27,11 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
+def counted(number: int, what: str) -> str:
+    """ "1 picture", "1,000 pictures"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def across(sizes: tuple[float, ...] | list[float]) -> str:
     """(212, 212) -> "212", (1, 7) -> "1 x 7": one number where all axes have the same."""
     words = [f"{size:g}" for size in sizes]
