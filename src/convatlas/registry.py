@@ -30,6 +30,8 @@ RUN = "run.json"
 """What a training run writes into its folder: what it was asked, and what came of it."""
 
 PROGRAM = ".pt2"
+FILES = (PROGRAM, *carried.SUFFIXES)
+"""What a file that ``convatlas export`` writes ends in."""
 NO_MODEL = "a program of torch.export (.pt2) is read by torch.export.load, by no verb of convatlas"
 
 SMALL_PICTURE = 96

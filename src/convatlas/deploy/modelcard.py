@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from convatlas import facts
 from convatlas.cost import analyze
 from convatlas.numbers import short, size
+from convatlas.weights.labels import named
 
 FEW = 20
 """So many classes are named; of more, so many of the first."""
@@ -37,11 +38,13 @@ def _network(record: Mapping[str, Any], file: str, count: int) -> Iterator[str]:
     yield f"# {fact.get('title', name.removeprefix('module:'))}"
     yield ""
     if "idea" in fact:
-        yield f"{fact['idea']} ({fact['paper']}{', ' + str(fact['year']) if 'year' in fact else ''})"
+        yield fact["idea"]
         yield ""
     yield "| | |"
     yield "|---|---|"
     yield f"| network | `{name}`{_options(record)} |"
+    if "paper" in fact:
+        yield f"| paper | {_paper(fact)} |"
     yield f"| file | `{file}`, {size(count)} |"
     yield f"| input | {' x '.join(map(str, record['input_size']))} |"
     if name in facts.index():
@@ -56,6 +59,11 @@ def _network(record: Mapping[str, Any], file: str, count: int) -> Iterator[str]:
     yield ""
 
 
+def _paper(fact: Mapping[str, Any]) -> str:
+    year = str(fact.get("year", ""))
+    return fact["paper"] if year in fact["paper"] else f"{fact['paper']}, {year}"
+
+
 def _options(record: Mapping[str, Any]) -> str:
     return "".join(f", {key} {value}" for key, value in record["options"].items())
 
@@ -67,19 +75,34 @@ def _weights(record: Mapping[str, Any]) -> Iterator[str]:
     if run:
         yield from _run(run)
     elif published:
-        yield f"`{published.get('id', '')}` of {published.get('where', '')}, {published.get('data', '')}"
-        accuracy = [f"top-{n} {published[key]} %" for n, key in ((1, "top1"), (5, "top5")) if key in published]
-        yield f"as published: {', '.join(accuracy)}" if accuracy else ""
+        yield from _published(published)
     else:
-        yield "Random: nobody has trained them."
+        yield "No source is known: the weights are random, unless who exported them had trained them."
+    yield ""
     for note in record["notes"]:
         yield f"- {note}"
-    yield ""
+    if record["notes"]:
+        yield ""
     yield "## Classes"
     yield ""
-    names = record["classes"]
-    yield ", ".join(names[:FEW]) + (f" … and {len(names) - FEW} more" if len(names) > FEW else "")
+    yield _classes(record["classes"])
     yield ""
+
+
+def _published(source: Mapping[str, Any]) -> Iterator[str]:
+    trained = f", trained on {source['data']}" if "data" in source else ""
+    yield f"Published weights{trained}: {source.get('where', 'a file')}."
+    accuracy = [f"top-{n} {source[key]} %" for n, key in ((1, "top1"), (5, "top5")) if key in source]
+    if accuracy:
+        yield f"Accuracy as published: {', '.join(accuracy)}."
+
+
+def _classes(names: Sequence[str]) -> str:
+    if not names:
+        return "Not known."
+    if list(names) == [label.name for label in named(None, len(names))]:
+        return f"{len(names):,}, without names."
+    return ", ".join(names[:FEW]) + (f" … and {len(names) - FEW:,} more" if len(names) > FEW else "")
 
 
 def _run(run: Mapping[str, Any]) -> Iterator[str]:
@@ -95,11 +118,7 @@ def _use(record: Mapping[str, Any], file: str) -> Iterator[str]:
     prepared = record["preprocess"]
     yield "## Preprocessing"
     yield ""
-    resize = (
-        f"the shorter side to {prepared['resize']} pixels ({prepared['interpolation']}), " if prepared["resize"] else ""
-    )
-    yield (f"{resize}the middle {prepared['crop']} x {prepared['crop']}, (value / {prepared['scale']:g} - mean) / std, "
-           f"{prepared['order']}, mean {prepared['mean']}, std {prepared['std']}.")  # fmt: skip
+    yield from (f"- {step}" for step in _steps(prepared))
     yield ""
     yield "## Use"
     yield ""
@@ -108,3 +127,16 @@ def _use(record: Mapping[str, Any], file: str) -> Iterator[str]:
     yield f'net = convatlas.pretrained("{file}")'
     yield f'convatlas.predict("photo.jpg", "{file}")'
     yield "```"
+
+
+def _steps(prepared: Mapping[str, Any]) -> Iterator[str]:
+    """What is done to a picture, in its order."""
+    resize, crop, scale = prepared["resize"], prepared["crop"], prepared["scale"]
+    if resize:
+        side = "both sides" if prepared["mode"] == "squash" else "the shorter side"
+        yield f"resize {side} to {resize} pixels ({prepared['interpolation']})"
+    yield f"pad with black to {crop} x {crop}" if resize and resize < crop else f"crop the middle {crop} x {crop}"
+    yield "one channel of grey" if prepared["order"] == "L" else f"channels in the order {prepared['order']}"
+    value = "value" if scale == 1 else f"value / {scale:g}"
+    mean, std = (", ".join(f"{part:g}" for part in prepared[key]) for key in ("mean", "std"))
+    yield f"({value} - mean) / std, of values from 0 to 255, with mean {mean} and std {std}"

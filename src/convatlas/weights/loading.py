@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from convatlas import facts, registry
 from convatlas.errors import ConvatlasError
-from convatlas.registry import RUN, record_of, record_of_run
+from convatlas.registry import FILES, RUN, record_of, record_of_run
 from convatlas.weights.cache import fetch
 from convatlas.weights.checkpoint import read
 from convatlas.weights.convert import convert, first_layer, is_classifier
@@ -87,7 +87,7 @@ def source_of(model: str, weights: str | os.PathLike[str] = "default") -> tuple[
     """
     told = record_of(model)
     if told is None:
-        if os.sep in model:
+        if os.sep in model and not model.lower().endswith(FILES):
             raise ConvatlasError(f"no run in {model}: it has no {RUN} that a run wrote")
         return model, find(model, weights)
     if weights != "default":
