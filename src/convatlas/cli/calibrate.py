@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from convatlas.cli import output
-from convatlas.numbers import percent
+from convatlas.numbers import counted, percent
 
 if TYPE_CHECKING:
     from convatlas.cost.latency import Machine
@@ -96,14 +96,16 @@ def print_machine(found: Machine) -> None:
     """Each kind of operation with what it reaches, engine by engine."""
     console = output.console()
     versions = ", ".join(f"{name} {version}" for name, version in found.versions.items())
-    console.print(f"[bold]{found.processor}[/], {found.threads} threads, {versions}, {found.date}", soft_wrap=True)
+    console.print(
+        f"[bold]{found.processor}[/], {counted(found.threads, 'thread')}, {versions}, {found.date}", soft_wrap=True
+    )
     if found.note:
         console.print(found.note, style="yellow", soft_wrap=True)
     for name, told in found.engines.items():
         rows = [
             {
                 "!kind": kind.replace("_", " "),
-                ">us a call": f"{1e6 * rates.call:.1f}",
+                ">µs a call": f"{1e6 * rates.call:.1f}",
                 ">GMAC/s": f"{1e-9 / rates.mac:.0f}" if rates.mac else "",
                 ">GB/s": f"{1e-9 / rates.byte:.1f}" if rates.byte else "",
             }
@@ -112,7 +114,8 @@ def print_machine(found: Machine) -> None:
         output.print_table(rows, [*rows[0]], title=f"[bold]{name}[/]")
         stream = f"; weights out of memory at {1e-9 / told.stream:.1f} GB/s beside that" if told.stream else ""
         console.print(
-            f"{1e6 * told.call:.0f} us a call beside its operations'{stream}. The rates meet the pieces' times to "
+            f"{1e6 * told.call:.0f} µs a call beside its operations'{stream}. The rates meet the pieces' times to "
             f"{percent(told.error)} (median); what pieces of like shape took longer is said of others too.",
             style="dim",
         )  # fmt: skip
+    console.print("next: convatlas show NAME --latency", style="dim")
