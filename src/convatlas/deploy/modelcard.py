@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from convatlas import facts
@@ -91,7 +92,12 @@ def _weights(record: Mapping[str, Any]) -> Iterator[str]:
 
 def _published(source: Mapping[str, Any]) -> Iterator[str]:
     trained = f", trained on {source['data']}" if "data" in source else ""
-    yield f"Published weights{trained}: {source.get('where', 'a file')}."
+    name, where = source.get("id", ""), str(source.get("where", ""))
+    if Path(where).name == name:  # a file of the user's; its folder is nobody's business
+        yield f"From the file {name}{trained}."
+    else:
+        shipped = " of convatlas itself" if where.startswith("trained/") else ""
+        yield f"Published weights{trained}: {where}{shipped} (`--weights {name}`)."
     accuracy = [f"top-{n} {source[key]} %" for n, key in ((1, "top1"), (5, "top5")) if key in source]
     if accuracy:
         yield f"Accuracy as published: {', '.join(accuracy)}."
