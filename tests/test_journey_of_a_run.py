@@ -51,7 +51,9 @@ def files(run: Path) -> dict[str, Path]:
     """What is made of the run, each beside it."""
     assert main(["export", str(run)]) == 0
     assert main(["export", str(run), "--to", "safetensors"]) == 0
-    assert main(["quantize", str(run), "--force"]) == 0  # whatever it gains: a picture of eleven is nine points
+    assert (
+        main(["quantize", str(run), "--force", "--busy"]) == 0
+    )  # whatever it gains: a picture of eleven is nine points
     return {name: run / name for name in ("model.onnx", "model.safetensors", "model-int8.onnx")}
 
 

@@ -17,10 +17,12 @@ import convatlas
 from convatlas.cli import main
 from convatlas.compare import rows, timings
 from convatlas.compare.figures import computed
+from convatlas.cost import analyze
 from convatlas.cost import machine as here
 from convatlas.cost.latency import Ceilings, Machine, Rates, calibrated, latency, position
 from convatlas.cost.work import KINDS, Work, works
 from convatlas.deploy.calibrate import block_of, calibrate, fitted
+from convatlas.deploy.export import export
 from convatlas.deploy.micro import Piece, conv, op, repeated
 from convatlas.deploy.micro_onnx import onnx_bytes
 from convatlas.deploy.onnxing import to_onnx
@@ -352,6 +354,20 @@ def test_show_has_the_time_of_every_layer_and_they_add_up(kept, capsys):
     assert "predicted time" in capsys.readouterr().out
 
 
+def test_figures_of_a_file_in_8_bits_are_said_to_be_of_the_network_in_float(kept, tmp_path, capsys):
+    onnx_file = export("lenet5_modern", "onnx", tmp_path / "net.onnx").path
+    model = onnx.load(onnx_file)
+    told = json.loads(model.metadata_props[0].value)
+    model.metadata_props[0].value = json.dumps({**told, "quantized": {}})
+    onnx.save(model, tmp_path / "small.onnx")
+    for file, wanted in (("net.onnx", False), ("small.onnx", True)):
+        for more in (["--latency"], ["--latency", "--json"], ["--input", "32,48"]):
+            assert main(["show", str(tmp_path / file), *more]) == 0
+            said = capsys.readouterr().out
+            assert ("in 8 bits" in said) == wanted
+    assert "in 8 bits" in analyze(str(tmp_path / "small.onnx")).to_markdown()
+
+
 def test_show_without_a_calibration_says_what_to_do(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("CONVATLAS_CACHE", str(tmp_path))
     assert main(["show", "resnet18", "--latency"]) == 2
@@ -370,5 +386,7 @@ def test_the_calibration_can_be_shown(kept, capsys):
     said = capsys.readouterr().out
     assert "GMAC/s" in said
     assert "pointwise" in said
+    assert "µs a call" in said
+    assert "next: convatlas show NAME --latency" in said
     assert main(["calibrate", "--show", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["engines"]["eager"]["kinds"]["conv"]["GMACs"] == pytest.approx(100)

@@ -18,6 +18,7 @@ from convatlas.cli import main
 from convatlas.deploy import eightbit
 from convatlas.deploy.engine import engine
 from convatlas.deploy.export import export
+from convatlas.deploy.load import Load
 from convatlas.deploy.quantize import Quantized, _verdict, quantize
 from convatlas.deploy.samples import Sample, samples
 from convatlas.deploy.sessions import Session
@@ -28,6 +29,16 @@ from convatlas.weights import Label
 
 PHOTOS = Path(pytest.importorskip("skimage").data_dir)
 HERE = Running(readers=0)
+QUIET, LOUD = Load(0.0, 0.0, 2, 0.0), Load(1.5, 0.0, 2, 1.5)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quiet() -> Iterator[None]:
+    """A machine on which nothing else runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("convatlas.deploy.load.busy", lambda: QUIET)
+        patch.setattr("convatlas.deploy.quantize.between", lambda before, after: QUIET)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +152,7 @@ def test_what_is_calibrated_on_the_wrong_pictures_is_not_kept(
     """Ranges by black pictures cut off what digits give."""
     digits = data.load("digits").test
     assert digits is not None
-    for place in range(60):
+    for place in range(120):
         for split, pixels in (("train", np.zeros((8, 8), np.uint8)), ("test", digits.picture(place)[..., 0])):
             folder = tmp_path / split / str(int(digits.labels[place]))
             folder.mkdir(parents=True, exist_ok=True)
@@ -169,6 +180,55 @@ def test_a_gain_is_to_be_faster_or_half_as_large_and_to_lose_little(
 ) -> None:
     seen = Comparison(100, 0.99, drop, 0.9, 0.9 - drop / 100)
     assert _verdict(seen, faster, smaller, 1.0)[0] == kept
+
+
+def test_a_few_test_pictures_decide_nothing_and_under_a_hundred_not_by_their_accuracy() -> None:
+    kept, reason = _verdict(Comparison(3, 1.0, 0.0, 1.0, 1.0), 1.5, 3.5, 1.0)
+    assert not kept
+    assert "3 test pictures cannot show what it loses" in reason
+    assert _verdict(Comparison(20, 1.0, 0.0), 1.5, 3.5, 1.0)[0]
+    assert [Comparison(count, 1.0, 0.0, 0.9, 0.9).judged_by for count in (99, 100)] == ["agreement", "accuracy"]
+
+
+def test_few_pictures_with_classes_are_judged_by_the_answers(tmp_path: Path) -> None:
+    made = quantize("lenet5_modern", "digits", tmp_path / "net.onnx", method="whole", tested=40, max_drop=100)
+    assert (made.tested, made.judged_by) == (40, "agreement")
+    assert made.before.accuracy is not None
+    assert any("40 test pictures cannot tell a point" in note for note in made.notes)
+
+
+def test_what_is_printed_agrees(made: Quantized, capsys: pytest.CaptureFixture[str]) -> None:
+    """The ratio is that of the times in the table."""
+    from convatlas.cli.benchmark import milliseconds
+    from convatlas.cli.quantize import print_quantized
+
+    assert made.faster == made.before.latency / made.after.latency
+    assert f"{made.faster:.2f} times as fast" in made.reason or "falls" in made.reason
+    print_quantized(made)
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"{milliseconds(made.before.latency)} ms" in said
+    assert "ratio of these medians" in said
+
+
+def test_a_busy_machine_is_refused_and_what_came_meanwhile_decides_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "net.onnx"
+    command = ["quantize", "lenet5_modern", "--data", "digits", "--method", "whole", "--out", str(out)]
+    with monkeypatch.context() as patch:
+        patch.setattr("convatlas.deploy.load.busy", lambda: LOUD)
+        assert main(command) == 2
+        said = capsys.readouterr()
+        assert "too busy to time anything" in said.err
+        assert "--busy" in said.err
+        assert "allow_busy" not in said.err
+    monkeypatch.setattr("convatlas.deploy.quantize._verdict", lambda *_: (True, "a gain"))
+    monkeypatch.setattr("convatlas.deploy.quantize.between", lambda before, after: LOUD)
+    assert main(command) == 1
+    assert "busy while it was timed" in capsys.readouterr().err
+    assert not out.exists()
+    assert main([*command, "--busy"]) == 0
+    assert out.exists()
 
 
 def test_the_first_method_that_holds_is_taken_else_the_one_that_loses_least(
@@ -215,7 +275,9 @@ def test_a_folder_that_is_not_divided_never_tests_what_it_calibrates_on(photos: 
 
 def test_without_classes_answers_are_compared(lite0: Path, photos: Path, tmp_path: Path) -> None:
     """What is lost is what the network in float expects to lose, by its own probabilities."""
-    made = quantize(lite0, f"folder:{photos}", tmp_path / "net.onnx", method="whole", max_drop=100, weight_bits=8)
+    made = quantize(lite0, f"folder:{photos}", tmp_path / "net.onnx", method="whole", max_drop=100, weight_bits=8,
+                    force=True)  # fmt: skip
+    assert not made.kept  # 8 pictures
     assert (made.judged_by, made.before.accuracy) == ("agreement", None)
     assert made.calibrated + made.tested == 16
     assert ["broken.png" in reason for reason in made.unread] == [True]

@@ -23,13 +23,13 @@ def size(count: float | None) -> str:
     return f"{count:,.0f} B"
 
 
-def plural(number: int, what: str) -> str:
-    """ "1 thread", "2 threads" """
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
 def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
+
+
+def counted(number: int, what: str) -> str:
+    """ "1 picture", "1,000 pictures"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def across(sizes: tuple[float, ...] | list[float]) -> str:

@@ -29,8 +29,10 @@ Builder = Callable[..., "ConvNet"]
 RUN = "run.json"
 """What a training run writes into its folder: what it was asked, and what came of it."""
 
+PROGRAM = ".pt2"
 OF_WEIGHTS = (".pth", ".pt", ".ckpt")
 """What files of weights alone end in."""
+NO_MODEL = "a program of torch.export (.pt2) is read by torch.export.load, by no verb of convatlas"
 
 SMALL_PICTURE = 96
 """Below this many pixels, a network meant for 224 gets a stem that does not shrink the picture at once."""
@@ -124,20 +126,36 @@ def record_of(model: str | os.PathLike[str]) -> dict[str, Any] | None:
 
 def refuse_missing(model: str | os.PathLike[str]) -> None:
     """Raises UnknownName, ConvatlasError for a MODEL that is not there, or is damaged: before anything else is asked,
-    or done.  A spec (timm:NAME, file.py:Class) is looked at when it is made."""
+    or done.  A spec (timm:NAME, file.py:Class) is looked at when it is made; a foreign .onnx may be run as it is."""
     name = os.fspath(model)
-    if record_of(name) is not None or ":" in name:
+    if record_of(name) is not None or ":" in name or name in facts.index():
         return
     suffix = Path(name).suffix.lower()
-    if suffix in (*carried.SUFFIXES, *OF_WEIGHTS):
-        if not Path(name).is_file():
-            raise ConvatlasError(f"no file {name}")
-        if suffix != ".onnx":
-            raise ConvatlasError(f"{name} holds weights, and no network: name it, with --weights {name}")
+    if suffix in OF_WEIGHTS and Path(name).is_file():
+        raise ConvatlasError(f"{name} holds weights, and no network: name it, with --weights {name}")
+    if suffix in (*carried.SUFFIXES, *OF_WEIGHTS, PROGRAM):
+        if suffix != ".onnx" or not Path(name).is_file():
+            raise unknown(name, facts.index())
     elif os.sep in name:
         raise ConvatlasError(f"no run in {name}: it has no {RUN} that a run wrote")
-    elif name not in facts.index():
+    else:
         _entry(name)
+
+
+def unknown(name: str, known: Iterable[str]) -> ConvatlasError:
+    """The error for a MODEL that is none of ``known``: of a file why it is none, of a name what was near."""
+    path = Path(name)
+    kind = path.suffix.lower()
+    if kind == PROGRAM:
+        return ConvatlasError(f"{name}: {NO_MODEL}")
+    if kind not in (*carried.SUFFIXES, *OF_WEIGHTS):
+        return UnknownName("network", name, known)
+    if not path.is_file():
+        return ConvatlasError(f"no file {name}")
+    if kind == ".onnx":
+        return ConvatlasError(f"{name} carries no network of the atlas, for another program wrote it: `convatlas "
+                              "benchmark` times it, other verbs take files that `convatlas export` wrote")  # fmt: skip
+    return ConvatlasError(f"{name} does not say of which network it is; name the network, and the file as --weights")
 
 
 def data_of(model: str | os.PathLike[str]) -> str | None:
@@ -219,7 +237,7 @@ def card(name: str) -> Card:
     if ":" in name:
         raise ConvatlasError(f"{name} is no network of the atlas; `convatlas show {name}` looks at any network")
     if name not in facts.index():
-        raise UnknownName("network", name, facts.index())
+        raise unknown(name, facts.index())
     return _card(name)
 
 
@@ -245,7 +263,7 @@ def find(
     patterns = _listed(pattern)
     for name in patterns:
         if not any(c in name for c in "*?[") and name not in facts.index():
-            raise UnknownName("network", name, facts.index())
+            raise unknown(name, facts.index())
     cards = [_card(name) for name in sorted(facts.index(), key=natural)]
     families = {c.family.lower(): c.family for c in cards}
     if family is not None and family.lower() not in families:
@@ -312,5 +330,5 @@ def _entry(name: str) -> Entry:
     if name not in _ENTRIES:
         names()
     if name not in _ENTRIES:
-        raise UnknownName("network", name, _ENTRIES)
+        raise unknown(name, _ENTRIES)
     return _ENTRIES[name]

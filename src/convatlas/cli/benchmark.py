@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from convatlas.cli import output
 from convatlas.errors import ConvatlasError, UnknownName
-from convatlas.numbers import percent, short
+from convatlas.numbers import counted, percent, short
 
 if TYPE_CHECKING:
     from convatlas.deploy.benchmark import Benchmark
@@ -156,8 +156,9 @@ def print_found(found: Benchmark | Layers) -> None:
     console, told = output.console(), found.machine
     versions = ", ".join(f"{name} {told[name]}" for name in ("python", "torch", "onnxruntime") if told[name])
     threads = found.threads if isinstance(found, Layers) else found.rows[0].threads
-    cores = f"{told['cores']} core{'s' if told['cores'] > 1 else ''}"
-    console.print(f"{told['processor']}, {cores}, {_plural(threads, 'thread')}; {versions}.", style="dim")
+    console.print(
+        f"{told['processor']}, {counted(told['cores'], 'core')}, {counted(threads, 'thread')}; {versions}.", style="dim"
+    )
     console.print(f"Before: {found.before}. While it was measured: {found.during}.", style="dim")
     print_notes(found)
 
@@ -188,8 +189,9 @@ def print_benchmark(found: Benchmark) -> None:
     first = found.rows[0]
     output.print_table(rows, [*rows[0]], spare=(">least", ">its quartiles", ">input"))
     output.console().print(
-        f"Milliseconds of a call with {_plural(first.batch, 'picture')}, the median of {first.timing.rounds} rounds in "
-        "which all took turns; x first: how many times as long as the first row, by the rounds' own ratios.",
+        f"Milliseconds of a call with {counted(first.batch, 'picture')}, the median of "
+        f"{counted(first.timing.rounds, 'round')} in which all took turns; x first: how many times as long as the "
+        "first row, by the rounds' own ratios.",
         style="dim",
     )
 
@@ -232,7 +234,3 @@ def milliseconds(seconds: float) -> str:
     if value >= 99.95:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 9.995 else f"{value:.2f}" if value >= 0.9995 else f"{value:.3f}"
-
-
-def _plural(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from convatlas.cli import output
-from convatlas.numbers import percent, plural
+from convatlas.numbers import counted, percent
 
 if TYPE_CHECKING:
     from convatlas.cost.latency import Machine
@@ -100,13 +100,13 @@ def print_machine(found: Machine) -> None:
     console = output.console()
     versions = ", ".join(f"{name} {version}" for name, version in found.versions.items())
     console.print(
-        f"[bold]{found.processor}[/], {plural(found.threads, 'thread')}, {versions}, {found.date}", soft_wrap=True
+        f"[bold]{found.processor}[/], {counted(found.threads, 'thread')}, {versions}, {found.date}", soft_wrap=True
     )
     for name, told in found.engines.items():
         rows = [
             {
                 "!kind": kind.replace("_", " "),
-                ">us a call": f"{1e6 * rates.call:.1f}",
+                ">µs a call": f"{1e6 * rates.call:.1f}",
                 ">GMAC/s": f"{1e-9 / rates.mac:.0f}" if rates.mac else "",
                 ">GB/s": f"{1e-9 / rates.byte:.1f}" if rates.byte else "",
             }
@@ -117,7 +117,8 @@ def print_machine(found: Machine) -> None:
             console.print(f"[bold]{told.note}[/]: predictions by it may be several times off.", soft_wrap=True)
         stream = f"; weights out of memory at {1e-9 / told.stream:.1f} GB/s beside that" if told.stream else ""
         console.print(
-            f"{1e6 * told.call:.0f} us a call beside its operations'{stream}. The rates meet the pieces' times to "
+            f"{1e6 * told.call:.0f} µs a call beside its operations'{stream}. The rates meet the pieces' times to "
             f"{percent(told.error)} (median); what pieces of like shape took longer is said of others too.",
             style="dim",
         )  # fmt: skip
+    console.print("next: convatlas show NAME --latency", style="dim")

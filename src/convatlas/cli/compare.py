@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -179,22 +178,23 @@ def seconds(text: str) -> float:
     raise ConvatlasError(f"{text!r} is no time; write 20ms or 0.5s")
 
 
+WHOLE = 40
+"""Characters of a bar of 100 %."""
 TOUR = ("resnet*", "vgg*", "efficientnet_b?", "mobilenet*", "densenet*", "googlenet", "alexnet", "inception*")
 
 
-def print_tour_figure(console: Any) -> None:
+def print_tour_figure(console: Any, folder: Path) -> None:
     """For the tour: the networks that nothing beats, and the figure of all of them in a file of its own."""
     from convatlas.compare import compare as compared
 
     console.print("[bold cyan]Which network, at what cost?[/]")
     start = time.perf_counter()
     found = compared(TOUR)
-    path = Path(tempfile.mkdtemp(prefix="convatlas-")) / "comparison.png"
+    path = folder / "comparison.png"
     found.plot(path)
-    most = max(row.values[found.y.name] for row in found.rows)
     for row in found.front[::-1]:
         accuracy, macs = row.values[found.y.name], row.values[found.x.name]
-        bar = "█" * round(24 * (accuracy - 50) / (most - 50))
-        console.print(f"  {row.name:24} {accuracy:.1f} %  {bar:24} {found.x.form(macs):>6} multiply-adds")
+        bar = "█" * round(WHOLE * accuracy / 100)
+        console.print(f"  {row.name:24} {accuracy:.1f} %  {bar:{WHOLE}} {found.x.form(macs):>6} multiply-adds")
     console.print(f"  of {len(found.rows)} networks these are beaten by none in both; {path}, in "
                   f"{time.perf_counter() - start:.1f} s", style="dim", soft_wrap=True)  # fmt: skip

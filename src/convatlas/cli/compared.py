@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from convatlas.cli import output
+from convatlas.cli.table import print_note
 from convatlas.cost import Report, Row
 from convatlas.cost.tables import field_text, mark
 from convatlas.errors import ConvatlasError, UnknownName
@@ -51,6 +52,7 @@ def print_compared(reports: Sequence[Report]) -> None:
     names = list(dict.fromkeys(report.name for report in reports))
     step = f"  training with {reports[0].training}" if training else ""
     output.print_table(rows, ["!", *heads], title=f"[bold]{', '.join(names)}[/]{step}")
+    print_note(reports[0], output.console())
 
 
 def headings(reports: Sequence[Report]) -> list[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from convatlas.cli import output
+from convatlas.numbers import counted
 
 if TYPE_CHECKING:
     from convatlas.data import Check
@@ -93,7 +94,7 @@ def print_check(found: Check) -> None:
     if found.broken:
         say(f"convatlas: {len(found.broken):,} of {found.pictures:,} pictures cannot be read", wrong=True)
     elif found.fine:
-        say(f"{found.pictures:,} pictures, all can be read")
+        say(f"{counted(found.pictures, 'picture')}, all can be read")
 
 
 def _count(count: int | None) -> str:

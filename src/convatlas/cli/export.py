@@ -60,7 +60,8 @@ def export(
     json
         Print what was written as JSON.
 
-    The file carries classes, preprocessing and the run that trained it: predict and evaluate take it as it is.
+    The file carries classes, preprocessing and the run that trained it: predict and evaluate take .onnx and
+    .safetensors as they are. A .pt2 is for PyTorch without convatlas: no verb takes it.
     The exit status is 1 if a picture among several could not be read.
     """
     from convatlas.deploy.export import export as write
@@ -81,6 +82,9 @@ def export(
     beside = f", and {made.card.name}" if made.card is not None else ""
     console.print(f"[bold]{made.path}[/]  {size(made.size)}{beside}", soft_wrap=True)
     console.print(f"{made.agreement}", soft_wrap=True)
+    if made.to == "torch":
+        program = f"torch.export.load({str(made.path)!r}).module()"
+        console.print(f"next: {program}, in PyTorch; no verb of convatlas takes a .pt2", style="dim", soft_wrap=True)
     if made.names_classes:
         console.print(f"next: convatlas predict photo.jpg --model {made.path}", style="dim", soft_wrap=True)
     return status

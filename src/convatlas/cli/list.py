@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from convatlas import registry
 from convatlas.cli import output
-from convatlas.numbers import short
+from convatlas.numbers import counted, short
 
 
 def list(
@@ -90,4 +90,6 @@ def list(
     ]
     output.print_table(rows, [*rows[0]], spare=("what it is", "!family", "!weights"))
     console = output.console()
-    console.print(f"{len(cards)} networks. MACs: multiply-adds of convolutions and linear layers, one picture.")
+    console.print(
+        f"{counted(len(cards), 'network')}. MACs: multiply-adds of convolutions and linear layers, one picture."
+    )

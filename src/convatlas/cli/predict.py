@@ -14,7 +14,7 @@ from cyclopts import Parameter
 
 from convatlas.cli import output
 from convatlas.errors import ConvatlasError, UnknownName
-from convatlas.numbers import percent
+from convatlas.numbers import counted, percent
 
 if TYPE_CHECKING:
     from convatlas.deploy.predict import Prediction
@@ -60,7 +60,7 @@ def predict(
         How the network is run: eager (PyTorch), onnxruntime, compile or cuda; auto takes the fastest that is
         installed, and remembers it. The answers are the same.
     batch
-        How many pictures the network sees at once.
+        How many pictures the network sees at once; by default as many as suit their size, 64 at most.
     threads
         Of one operation on the CPU; by default as many as there are cores.
     device
@@ -88,7 +88,7 @@ def predict(
     if out is not None:
         write_whole(out, lambda beside: beside.write_text(WRITERS[out.suffix.lower()](answers, top), encoding="utf-8"))
         print_predictions(answer for answer in answers if answer.error)
-        said = f"wrote {out}: {len(answers) - unread:,} pictures" + (f", {unread:,} unread" if unread else "")
+        said = f"wrote {out}: {counted(len(answers) - unread, 'picture')}" + (f", {unread:,} unread" if unread else "")
         output.console(stderr=True).print(said, style="dim", soft_wrap=True)
     elif json:
         output.print_json([asdict(answer) for answer in answers])

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from convatlas.cli import output
-from convatlas.numbers import size
+from convatlas.cli.benchmark import milliseconds
+from convatlas.numbers import counted, size
 
 if TYPE_CHECKING:
     from convatlas.deploy.quantize import Quantized
@@ -34,6 +35,7 @@ def quantize(
     force: Annotated[bool, Parameter(negative=())] = False,
     threads: output.Whole | None = None,
     seed: output.Whole = 0,
+    busy: Annotated[bool, Parameter(negative=())] = False,
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Write a network in 8 bits, calibrated on pictures, where it gains by it.
@@ -74,18 +76,21 @@ def quantize(
         Of one operation; by default as many as there are cores.
     seed
         Decides which pictures are taken.
+    busy
+        Time and decide although other programs keep this machine busy.
     json
         Print the figures as JSON.
 
     It is kept where it is faster, or half as large and hardly slower, and loses no more than --max-drop; else nothing
-    is written, and the exit status is 1. Without classes the answers of both are compared.
+    is written, and the exit status is 1. Without classes, or on fewer than 100 test pictures, the answers of both are
+    compared; on fewer than 20 nothing is decided.
     """
     from convatlas.deploy.quantize import quantize as make
 
     with _doing() as watch:
         made = make(model, data, out, weights=weights, method=method, pictures=pictures, tested=tested,
                     max_drop=max_drop, weight_bits=weight_bits, force=force, threads=threads, seed=seed,
-                    watch=watch)  # fmt: skip
+                    allow_busy=busy, watch=watch)  # fmt: skip
     if json:
         output.print_json(made.to_json())
     else:
@@ -99,19 +104,24 @@ def print_quantized(made: Quantized) -> None:
     judged = made.judged_by
     rows = []
     for name, figures in (("float32", made.before), ("int8", made.after)):
-        share = figures.accuracy if figures.accuracy is not None else 1.0 if name == "float32" else made.agreement
+        agreement = 1.0 if name == "float32" else made.agreement
+        share = figures.accuracy if judged == "accuracy" and figures.accuracy is not None else agreement
         rows.append(
             {"": name, f">{judged}": f"{100 * share:.2f} %", ">file": size(figures.size),
-             ">latency": f"{1e3 * figures.latency:.2f} ms", ">pictures/s": f"{figures.rate:,.0f}"}
+             ">latency": f"{milliseconds(figures.latency)} ms", ">pictures/s": f"{figures.rate:,.0f}"}
         )  # fmt: skip
     output.print_table(rows, [*rows[0]])
+    console.print(
+        "latency: the median of one picture; so many times as fast is the ratio of these medians", style="dim"
+    )
     if judged == "agreement":
         console.print(f"agreement: the first class is the same; by its own probabilities the network expects to lose "
                       f"{max(0, made.drop):.2f} points of accuracy", soft_wrap=True)  # fmt: skip
     bits = ", weights in 7 bits" if made.weight_bits == 7 else ""
-    by = f"{made.calibrated:,} {made.calibrated_on}".strip()
-    console.print(f"{made.said}{bits}; calibrated on {by} pictures, compared on {made.tested:,} {made.tested_on} "
-                  f"pictures of {made.data}", soft_wrap=True)  # fmt: skip
+    by = counted(made.calibrated, f"{made.calibrated_on} picture".strip())
+    tested = counted(made.tested, f"{made.tested_on} picture".strip())
+    console.print(f"{made.said}{bits}; calibrated on {by}, compared on {tested} of "
+                  f"{made.data}", soft_wrap=True)  # fmt: skip
     others = [f"{name} {drop:+.2f}" for name, drop in made.tried.items() if name != made.method]
     if others:
         console.print(f"tried too, points lost where methods are chosen: {', '.join(others)}", soft_wrap=True)

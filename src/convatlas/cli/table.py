@@ -13,7 +13,7 @@ from convatlas.cost.latency import Latency
 from convatlas.cost.memory import DTYPES
 from convatlas.cost.tables import columns, label, mark, shown, title, totals
 from convatlas.errors import ConvatlasError, UnknownName
-from convatlas.numbers import percent, plural, size
+from convatlas.numbers import counted, percent, size
 
 PREFIX = {"number": ">", "name": "!", "text": ""}
 PICTURES = (".svg", ".png", ".pdf")
@@ -48,12 +48,18 @@ def print_report(report: Report, *, everything: bool = False, field: bool = Fals
         print_latency(report.latency, console)
     if field:
         print_saturated(report, console)
+    print_note(report, console)
     values = report.totals["activation_bytes"] // DTYPES[report.dtype]
     console.print(
         "MACs: multiply-adds of convolutions, linear layers and matrix products. Memory: the maps of a forward pass, "
         f"each once, {values:,} values.",
         style="dim",
     )
+
+
+def print_note(report: Report, console: Any) -> None:
+    if report.note:
+        console.print(report.note, style="yellow")
 
 
 def print_latency(latency: Latency, console: Any) -> None:
@@ -63,7 +69,7 @@ def print_latency(latency: Latency, console: Any) -> None:
         "An estimate: whole networks were mostly found within a tenth of it, the worst within a third; by PyTorch on "
         "several threads within two thirds (docs/latency.md)."
     )
-    threads = plural(latency.threads, "thread")
+    threads = counted(latency.threads, "thread")
     console.print(
         f"About {1e3 * latency.seconds:.2f} ms a call by {latency.engine} on {threads}: bound {shares}. {worth}"
     )

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convatlas.cli import output
+from convatlas.cli.benchmark import milliseconds
 from convatlas.cli.card import print_card
 from convatlas.cli.compare import print_tour_figure
 from convatlas.cli.predict import DEFAULT, print_predictions
 from convatlas.cost.tables import label, operation
 from convatlas.errors import ConvatlasError
-from convatlas.numbers import percent
+from convatlas.numbers import counted, percent
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -75,20 +76,22 @@ def tour(picture: str | None = None, /) -> None:
     output.print_table(rows, [*rows[0]], spare=(">params",))
     console.print(f"  all {len(report.rows)} operations in {1e3 * taken:.0f} ms, without torch", style="dim")
 
+    folder = Path(tempfile.mkdtemp(prefix="convatlas-"))
     console.print()
-    draw_channels(console)
+    draw_channels(console, folder)
 
     console.print()
     time_engines(console)
 
     console.print()
-    print_tour_figure(console)
+    print_tour_figure(console, folder)
 
     console.print()
     train_on_digits(console)
 
     console.print()
     console.print("[bold cyan]Where to go from here[/]")
+    console.print(f"  The pictures are in {folder}", soft_wrap=True)
     for command, what in (
         ("convatlas predict your.jpg", "your own pictures"),
         ("convatlas list 'res*' --params-below 30M", "which networks there are"),
@@ -109,7 +112,7 @@ def time_engines(console: Any) -> None:
     import torch
 
     import convatlas
-    from convatlas.deploy.timing import interleaved, ratio
+    from convatlas.deploy.timing import interleaved
 
     console.print("[bold cyan]How fast it answers[/]")
     net, made = convatlas.pretrained(DEFAULT), convatlas.engine(DEFAULT)
@@ -121,10 +124,12 @@ def time_engines(console: Any) -> None:
 
     times = interleaved({"PyTorch": plainly, made.kind: lambda: made(pictures)}, rounds=7)
     for name, timing in times.items():
-        console.print(f"  {name:14}{1e3 * timing.median:8.1f} ms a picture")
-    gain = ratio(times["PyTorch"], times[made.kind]).median
+        console.print(f"  {name:14}{milliseconds(timing.median):>8} ms a picture")
+    gain = times["PyTorch"].median / times[made.kind].median
     console.print(
-        f"  {gain:.1f} times as fast, by turns on {made.threads} threads; the answers are the same", style="dim"
+        f"  {gain:.1f} times as fast, by these medians of turns on {counted(made.threads, 'thread')}; "
+        "the answers are the same",
+        style="dim",
     )
 
 
@@ -133,7 +138,7 @@ CELLS, SHOWN = 36, 2
 """Characters in a picture's width on the terminal, each of which shows two pixels; and how many pictures are shown."""
 
 
-def draw_channels(console: Any) -> None:
+def draw_channels(console: Any, folder: Path) -> None:
     """Pictures of what some channels look for: in a file, and in coarse where the terminal has colours."""
     import convatlas
     from convatlas.visualize import objectives, visualize
@@ -147,7 +152,7 @@ def draw_channels(console: Any) -> None:
     sheet = grid(made.images, len(CHANNELS), gap=4)
     if made.interrupted:
         raise KeyboardInterrupt
-    path = Path(tempfile.mkdtemp(prefix="convatlas-")) / "channels.png"
+    path = folder / "channels.png"
     write_picture(sheet, path)
     if console.color_system == "truecolor":
         console.print(_coarse(made.images[:SHOWN]))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from convatlas.carried import SUFFIXES
 from convatlas.cost.compiled import compiled
 from convatlas.cost.field import Field, fields, saturated
 from convatlas.cost.keeping import Keeping
@@ -15,6 +16,7 @@ from convatlas.errors import ConvatlasError
 from convatlas.graph.model import Graph
 from convatlas.graph.ops import Shape, macs
 from convatlas.graph.source import InputSize, full_size, graph_of
+from convatlas.registry import record_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -78,7 +80,19 @@ def analyze(
         bound = status["saved_bytes"] == BOUND
         status |= {"optimizer_bytes": EXACT, "peak_training_bytes": BOUND if bound else ESTIMATE}
     full = tuple(graph.nodes[place].name for place in saturated(graph, shapes, seen))
-    return Report(graph.name, size, batch, tuple(rows), totals, status, dtype, training, checkpointing, step, full)
+    return Report(graph.name, size, batch, tuple(rows), totals, status, dtype, training, checkpointing, step, full,
+                  note=_note(model))  # fmt: skip
+
+
+IN_8_BITS = (
+    "This file is in 8 bits. All figures here, times and memory too, are of the network in float32; "
+    "`convatlas benchmark` times the file itself."
+)
+
+
+def _note(model: str | Graph | nn.Module) -> str:
+    told = record_of(model) if isinstance(model, str) and model.lower().endswith(SUFFIXES) else None
+    return IN_8_BITS if told and "quantized" in told else ""
 
 
 def _rows(

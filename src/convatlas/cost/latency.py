@@ -22,7 +22,7 @@ from convatlas.cost.work import KINDS, Work, works
 from convatlas.errors import ConvatlasError, UnknownName
 from convatlas.graph.model import Graph
 from convatlas.graph.source import InputSize, full_size, graph_of
-from convatlas.numbers import plural
+from convatlas.numbers import counted
 
 ENGINES = ("onnxruntime", "eager")
 BOUNDS = ("arithmetic", "bandwidth", "overhead")
@@ -218,7 +218,7 @@ def doubts(machine: Machine, engine: str) -> tuple[str, ...]:
         found.append(f"The calibration was {note}: times may be several times off. Calibrate again when it is quiet.")
     if (number := default_threads()) != machine.threads:
         found.append(
-            f"The calibration is for {plural(machine.threads, 'thread')}, and {number} would run: "
+            f"The calibration is for {counted(machine.threads, 'thread')}, and {number} would run: "
             f"convatlas calibrate --threads {number}."
         )
     return tuple(found)

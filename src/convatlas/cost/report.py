@@ -102,6 +102,7 @@ class Report:
     step: the course of the training step, moment by moment.
     saturated: the layers with a spatial kernel that can add no context at this input size.
     latency: how long it takes here, where that was asked (``timed``).
+    note: what a reader of the figures must know, of a file in 8 bits that they are not its own.
     """
 
     name: str
@@ -116,6 +117,7 @@ class Report:
     step: Step | None = None
     saturated: tuple[str, ...] = ()
     latency: Latency | None = None
+    note: str = ""
 
     @property
     def side(self) -> int | list[int]:
@@ -172,6 +174,7 @@ class Report:
             "status": self.status,
             "convention": CONVENTION,
             "saturated": self.saturated,
+            **({"note": self.note} if self.note else {}),
             **({} if self.latency is None else {"latency": self.latency.to_json()}),
             "layers": [row.to_json() for row in self.rows],
         }

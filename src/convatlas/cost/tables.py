@@ -153,7 +153,7 @@ def markdown(report: Report) -> str:
     picked, lines = cells(report)
     rule = ["---:" if column.kind == "number" else "---" for column in picked]
     table = [[column.title for column in picked], rule, *lines]
-    head = f"**{report.name}**, {title(report)}\n\n"
+    head = f"**{report.name}**, {title(report)}\n\n" + (f"{report.note}\n\n" if report.note else "")
     return head + "\n".join(f"| {' | '.join(line)} |" for line in table) + "\n"
 
 
@@ -166,7 +166,8 @@ def html(report: Report) -> str:
         "<tr>" + "".join(f'<td style="text-align:{a}">{markup.escape(cell)}</td>' for a, cell in zip(align, line))
         + "</tr>" for line in lines
     )  # fmt: skip
-    caption = f"<b>{markup.escape(report.name)}</b>, {title(report)}"
+    note = f"<br>{markup.escape(report.note)}" if report.note else ""
+    caption = f"<b>{markup.escape(report.name)}</b>, {title(report)}{note}"
     return f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convatlas.errors import ConvatlasError
+from convatlas.numbers import counted
 from convatlas.weights import Preprocess, read_picture
 
 BESIDE_ITS_OWN = 4
@@ -47,11 +48,11 @@ class Agreement:
         return asdict(self)
 
     def __str__(self) -> str:
-        inputs = f"{self.noise} inputs of noise and {self.pictures} pictures"
+        noise = counted(self.noise, "input")
+        pictures = f"and {counted(self.pictures, 'picture')}" if self.pictures else "alone, no pictures were checked"
         own = "" if self.own is None else f"; float32 itself is off by {self.own:.1e}"
-        return (
-            f"same answers on {inputs}: largest error of a logit {self.error:.1e} (at most {self.tolerance:.0e}{own})"
-        )
+        error = f"largest error of a logit {self.error:.1e} (at most {self.tolerance:.0e}{own})"
+        return f"same answers on {noise} of noise {pictures}: {error}"
 
 
 def agreement(

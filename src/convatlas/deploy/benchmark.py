@@ -19,6 +19,7 @@ from convatlas.deploy.sessions import checked_threads
 from convatlas.deploy.timing import ROUNDS, Ratio, Timing, checked_rounds, interleaved, ratio
 from convatlas.errors import ConvatlasError, UnknownName
 from convatlas.graph.source import InputSize
+from convatlas.numbers import counted
 
 if TYPE_CHECKING:
     from torch import nn
@@ -188,7 +189,7 @@ def notes_of(before: Load, during: Load, threads: int, timings: Sequence[tuple[s
     elif during.too_busy(threads):
         notes.append(f"BUSY: others came while it was measured: {during}; measure again")
     if threads > before.cores:
-        notes.append(f"{threads} threads on {before.cores} cores: they wait for each other")
+        notes.append(f"{counted(threads, 'thread')} on {counted(before.cores, 'core')}: they wait for each other")
     for name, timing in timings:
         if timing.unsteady:
             notes.append(f"unsteady: {name}, whose quartiles are {timing.spread:.0%} of the median apart")

@@ -14,6 +14,7 @@ import numpy as np
 from convatlas import carried
 from convatlas.deploy.agreement import TOLERANCE, Agreement, Answer, agreement, inputs_for
 from convatlas.deploy.building import Building
+from convatlas.deploy.modelcard import model_card, refuse_other
 from convatlas.deploy.sessions import Session, checked_threads, opened
 from convatlas.errors import ConvatlasError, UnknownName
 from convatlas.files import refuse_unwritable, write_whole
@@ -81,6 +82,9 @@ def export(
     refuse_unwritable(path)
     asked = Building(model, weights, checked_threads(None), input_size, None, cache=False)
     net, size, travelling = asked.net, asked.input_size, asked.travelling
+    card = path.with_suffix(".md") if to == "safetensors" else None
+    if card is not None:
+        refuse_other(card)
     record = record_of_net(net, size, travelling)
     plain = Eager(net, size, "cpu", asked.threads, folded=False)
     unread: list[str] = []
@@ -104,11 +108,7 @@ def export(
             _write_safetensors(net, beside, size, record, check)
 
     write_whole(path, write)
-    card = None
-    if to == "safetensors":
-        from convatlas.deploy.modelcard import model_card
-
-        card = path.with_suffix(".md")
+    if card is not None:
         text = model_card(record, path.name, path.stat().st_size)
         write_whole(card, lambda beside: beside.write_text(text, encoding="utf-8"))
     named = travelling is not None and to != "torch" and size[1] == size[2]

@@ -12,6 +12,7 @@ from typing import Any
 
 from convatlas.cost.machine import cores, processor_name
 from convatlas.errors import ConvatlasError
+from convatlas.numbers import counted
 
 PROC = Path("/proc")
 WINDOW = 0.5
@@ -61,8 +62,7 @@ class Load:
         if self.others is None or self.stolen is None:
             return f"load of other processes unknown{average}"
         stolen = f" ({self.stolen:.2f} of it stolen by the virtual machine's host)" if self.stolen >= 0.005 else ""
-        cores = f"{self.cores} core{'s' if self.cores > 1 else ''}"
-        return f"other processes take {self.others:.2f} of {cores}{stolen}{average}"
+        return f"other processes take {self.others:.2f} of {counted(self.cores, 'core')}{stolen}{average}"
 
 
 def busy(seconds: float = WINDOW) -> Load:
@@ -97,7 +97,7 @@ def checked_load(threads: int, allow_busy: bool = False) -> Load:
     if found.too_busy(threads) and not allow_busy:
         most = allowed(found.cores, threads)
         raise ConvatlasError(f"the machine is too busy to time anything: {found}, and {most:.2f} is the most; wait for "
-                             "them or end them, or measure anyway with --busy (allow_busy=True)")  # fmt: skip
+                             "them or end them, or measure anyway with --busy")  # fmt: skip
     return found
 
 

@@ -15,19 +15,19 @@ from typing import Any
 from convatlas import carried
 from convatlas.deploy import eightbit
 from convatlas.deploy.eightbit import METHODS
-from convatlas.deploy.load import between, counters
+from convatlas.deploy.load import between, checked_load, counters
 from convatlas.deploy.samples import Samples, samples
 from convatlas.deploy.sessions import checked_threads
-from convatlas.deploy.timing import ratio
-from convatlas.deploy.trial import Attempt, Comparison, Trial
+from convatlas.deploy.trial import ENOUGH, Attempt, Comparison, Trial
 from convatlas.errors import ConvatlasError, UnknownName
 from convatlas.files import refuse_unwritable, write_whole
+from convatlas.numbers import counted
 from convatlas.registry import data_of, record_of_run, refuse_missing
 
 FASTER, SMALLER, NO_SLOWER = 1.05, 2.0, 0.8
 """A gain: so many times as fast on one picture; or so many times smaller, and at least so many times as fast."""
 FEW = 20
-"""Pictures for a calibration, or a test, that is more than a guess."""
+"""Pictures for a calibration, or a test, that is more than a guess; on fewer test pictures nothing is decided."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,11 @@ class Quantized:
     path: the file, None where none was written.  kept: whether it gains; reason: why, or why not.
     method: one of METHODS, said: in words; tried: each method that was tried, with its drop on the pictures by which
     one is chosen.  before, after: in float32 and in 8 bits, on ``tested`` pictures.
-    judged_by: "accuracy", and drop is that of the accuracy in points; or, without classes, "agreement", and drop is
-    what the network itself expects: the mean of the probability that it gives to the classes it no longer names.
+    judged_by: "accuracy", and drop is that of the accuracy in points; or, without classes and on fewer than
+    ``trial.ENOUGH`` pictures, "agreement", and drop is what the network itself expects: the mean of the probability
+    that it gives to the classes it no longer names.
     agreement: of how many pictures, as a part of 1, the first class is the same.  faster: how many times on one
-    picture, the median of turns' ratios.  unread: what could not be read.
+    picture, by the medians of ``before`` and ``after``.  unread: what could not be read.
     """
 
     path: Path | None
@@ -93,6 +94,7 @@ def quantize(
     force: bool = False,
     threads: int | None = None,
     seed: int = 0,
+    allow_busy: bool = False,
     watch: Callable[[str], None] = lambda doing: None,
 ) -> Quantized:
     """Write a network as ONNX with weights and maps of 8 bits, if it gains by it.
@@ -107,9 +109,9 @@ def quantize(
     hardly slower.
     weight_bits: 7 for x86 processors without VNNI, where sums of 8 bits overflow; by default as this one asks.
     force: write it even where it does not gain.  seed: decides which pictures are taken.
-    watch: is told what is being done.
+    allow_busy: time and decide although other programs keep the machine busy.  watch: is told what is being done.
 
-    Raises ConvatlasError, UnknownName for what cannot be quantized, and data that does not fit.
+    Raises ConvatlasError, UnknownName for what cannot be quantized, for data that does not fit, and for a busy machine.
     """
     _check(method, pictures, tested, max_drop, weight_bits)
     number = checked_threads(threads)
@@ -120,12 +122,13 @@ def quantize(
     if spec is None:
         raise ConvatlasError(f"on which pictures? convatlas quantize {os.fspath(model)} --data folder:PATH")
     bits = weight_bits or (7 if eightbit.saturates() else 8)
+    checked_load(number, allow_busy)  # before the minutes that it may take
     with tempfile.TemporaryDirectory(prefix="convatlas-") as scratch:
         watch("writing the network as ONNX")
         trial = Trial(Path(scratch), model, weights, number, bits)
         found = samples(spec, trial.record, model, trial.travelling.labels, pictures=pictures, tested=tested, seed=seed)
         made = trial.attempt(found, [*METHODS] if method == "auto" else [method], max_drop, watch)
-        result = _result(trial, found, made, max_drop, bits, watch)
+        result = _result(trial, found, made, max_drop, bits, allow_busy, watch)
         if not result.kept and not force:
             return result
         told = {key: value for key, value in result.to_json().items() if key not in ("path", "unread")}
@@ -137,7 +140,13 @@ def quantize(
 
 
 def _result(
-    trial: Trial, found: Samples, made: Attempt, max_drop: float, bits: int, watch: Callable[[str], None]
+    trial: Trial,
+    found: Samples,
+    made: Attempt,
+    max_drop: float,
+    bits: int,
+    allow_busy: bool,
+    watch: Callable[[str], None],
 ) -> Quantized:
     """Tested and timed beside the network in float."""
     watch(f"testing on {len(found.test):,} pictures")
@@ -155,10 +164,16 @@ def _result(
     for count, doing in ((made.calibrated, "calibrate"), (seen.pictures, "test")):
         if count < FEW:
             notes.append(f"few pictures {doing}, {count}: with fewer than {FEW} the figures are a guess")
-    if load.too_busy(trial.threads):
+    if seen.before is not None and seen.judged_by == "agreement":
+        notes.append(f"{counted(seen.pictures, 'test picture')} cannot tell a point of accuracy, {ENOUGH} can: answers "
+                     "are compared")  # fmt: skip
+    disturbed = load.too_busy(trial.threads)
+    if disturbed:
         notes.append(f"{load} meanwhile: the times are disturbed")
-    faster = ratio(times["float32"][0], times["int8"][0]).median
+    faster = before.latency / after.latency
     kept, reason = _verdict(seen, faster, sizes["float32"] / sizes["int8"], max_drop)
+    if kept and disturbed and not allow_busy:
+        kept, reason = False, "the machine was busy while it was timed: try again, or decide all the same with --busy"
     return Quantized(
         path=None,
         kept=kept,
@@ -172,7 +187,7 @@ def _result(
         calibrated_on=found.calibrate.title,
         tested=seen.pictures,
         tested_on=found.test.title,
-        judged_by="agreement" if seen.before is None else "accuracy",
+        judged_by=seen.judged_by,
         drop=seen.drop,
         agreement=seen.agreement,
         faster=faster,
@@ -187,8 +202,10 @@ def _verdict(seen: Comparison, faster: float, smaller: float, max_drop: float) -
     """Whether it gains, and why, or why not.  faster: by how many times, on one picture."""
     speed = f"{faster:.2f} times as fast"
     if seen.drop > max_drop:
-        what = "accuracy" if seen.before is not None else "expected accuracy"
+        what = "accuracy" if seen.judged_by == "accuracy" else "expected accuracy"
         return False, f"the {what} falls by {seen.drop:.2f} points, more than {max_drop:g}"
+    if seen.pictures < FEW:
+        return False, f"{counted(seen.pictures, 'test picture')} cannot show what it loses: {FEW} at least"
     if faster < FASTER and (smaller < SMALLER or faster < NO_SLOWER):
         return False, f"{speed} and {smaller:.2f} times smaller is no gain"
     return True, f"{speed}, {smaller:.2f} times smaller"

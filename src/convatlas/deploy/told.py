@@ -35,7 +35,7 @@ def record_of_net(net: nn.Module, input_size: tuple[int, int, int], travelling: 
     else:
         labels = named(None, ours.classes) if ours is not None else ()
         preprocess, told, published = Preprocess.for_input(input_size[1], input_size[0]), {}, {}
-        notes = ["nobody said what it was trained on; that pictures are prepared as for ImageNet is assumed"]
+        notes = ["nobody said how pictures are prepared for it: what is usual for ImageNet is assumed"]
     name = str(getattr(net, "name", "")) or type(net).__name__
     options: dict[str, Any] = {}
     if ours is not None:  # set_classes and set_channels may have changed what it was built with

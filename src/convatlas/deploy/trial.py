@@ -30,6 +30,8 @@ HISTOGRAMS = 64
 """Pictures by which ranges are found by entropy, at most: it takes ten times as long."""
 MARGIN = 0.5
 """A method holds where it loses no more than this part of what may be lost: the test's pictures are others."""
+ENOUGH = 100
+"""Test pictures by whose accuracy something is decided: one of them is a point."""
 FEW_ROUNDS = 7
 """Of several pictures at once, which take longer."""
 
@@ -39,8 +41,8 @@ class Comparison:
     """Float and 8 bits on the same pictures.
 
     before, after: accuracy, a part of 1; None where the pictures have no classes.  agreement: of how many the first
-    class is the same, a part of 1.  drop: points of accuracy that are lost; without classes those that the network in
-    float expects to lose: the mean of p(its first class) - p(the first class in 8 bits), both its own probabilities.
+    class is the same, a part of 1.  drop: points of accuracy that are lost; judged by agreement those that the network
+    in float expects to lose: the mean of p(its first class) - p(the first class in 8 bits), both its own probabilities.
     """
 
     pictures: int
@@ -48,6 +50,15 @@ class Comparison:
     drop: float
     before: float | None = None
     after: float | None = None
+
+    @property
+    def judged_by(self) -> str:
+        return _judged_by(self.before is not None, self.pictures)
+
+
+def _judged_by(classes: bool, pictures: int) -> str:
+    """What a drop is of: the accuracy, where enough pictures have classes, or else the answers' agreement."""
+    return "accuracy" if classes and pictures >= ENOUGH else "agreement"
 
 
 @dataclass(frozen=True)
@@ -135,12 +146,13 @@ class Trial:
         logits, _ = self._run(Session(opened(file, self.threads)), sample)
         before, after = wanted.argmax(1), logits.argmax(1)
         agreement = float((before == after).mean())
-        if labels is None:
+        right = [] if labels is None else [float((guess == labels).mean()) for guess in (before, after)]
+        if _judged_by(labels is not None, len(wanted)) == "accuracy":
+            drop = right[0] - right[1]
+        else:
             odds, rows = softmax(wanted), np.arange(len(wanted))
             drop = float((odds[rows, before] - odds[rows, after]).mean(dtype=np.float64))
-            return Comparison(len(wanted), agreement, 100 * drop)
-        right = [float((guess == labels).mean()) for guess in (before, after)]
-        return Comparison(len(wanted), agreement, 100 * (right[0] - right[1]), *right)
+        return Comparison(len(wanted), agreement, 100 * drop, *right)
 
     def _run(self, session: Session, sample: Sample) -> tuple[NDArray[np.float32], NDArray[np.int64] | None]:
         logits, labels = [], []

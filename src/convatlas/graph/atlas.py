@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from convatlas import facts
-from convatlas.errors import ConvatlasError, UnknownName
+from convatlas.errors import ConvatlasError
 from convatlas.graph.model import Graph
 from convatlas.graph.ops import macs
+from convatlas.registry import unknown
 
 ARCHIVE = "atlas.zip"
 INDEX = "index.json"
@@ -33,7 +34,7 @@ def load(name: str) -> Graph:
             plain = name.removesuffix(AUX)
             if plain != name and plain in facts.index():
                 raise ConvatlasError(f"{plain} has no auxiliary heads") from None
-            raise UnknownName("network", name, facts.index()) from None
+            raise unknown(name, facts.index()) from None
     return Graph.from_json(json.loads(member))
 
 

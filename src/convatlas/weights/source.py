@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from convatlas import facts
 from convatlas.errors import ConvatlasError, UnknownName
-from convatlas.registry import record_of_run
+from convatlas.registry import NO_MODEL, PROGRAM, record_of_run, unknown
 from convatlas.weights.preprocess import Preprocess
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".th", ".ckpt", ".bin", ".pkl", ".tar")
@@ -64,7 +64,7 @@ def sources(name: str) -> tuple[Source, ...]:
     if name not in facts.weights():
         known = set(facts.networks()) | set(facts.index())
         if name not in known:
-            raise UnknownName("network", name, known)
+            raise unknown(name, known)
     return _sources(name)
 
 
@@ -86,6 +86,8 @@ def find(name: str, source: str | os.PathLike[str] = "default") -> Source:
     if by_data := next((s for s in known if text and _data_name(s) == text), None):
         return by_data
     path = Path(text).expanduser()
+    if path.suffix.lower() == PROGRAM:
+        raise ConvatlasError(f"{path}: {NO_MODEL}")
     if path.is_file():
         return Source(name, path.name, "file", str(path), path.name, classes=0, labels=None, data="")
     if path.is_dir() and record_of_run(path) is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from convatlas.compare.axes import axis
 from convatlas.compare.canziani import Canziani, his, notes, said
 from convatlas.compare.drawing.labels import Label, place
-from convatlas.compare.drawing.scatter import along, drawn, ticked
+from convatlas.compare.drawing.scatter import LEAST, along, drawn, ticked
 from convatlas.compare.drawing.style import bare, colour_of, darker, headed, lighter, marker_of, named, noted, sheet
 from convatlas.compare.figures import DENSE, DEPTHWISE, kind
 from convatlas.cost.plots import INK, QUIET_INK
@@ -30,7 +30,7 @@ def draw(found: Canziani) -> Figure:
     _lines(panels[1][0], found, "density")
     drawn(panels[0][1], found.rows, axis("macs"), found.accuracy, axis("params"), most=40)
     panels[0][1].set_ylabel("top-1 accuracy", fontsize=9, color=INK)
-    headed(panels[0][1], "Top-1 accuracy against multiply-adds; the blob's area is the parameters")
+    headed(panels[0][1], f"Top-1 accuracy against multiply-adds; area: parameters{LEAST}")
     _times(panels[1][1], found)
     return made
 

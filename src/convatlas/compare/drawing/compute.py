@@ -52,7 +52,7 @@ def draw(table: Table) -> Figure:
               1 / row["factor"], 5.0, darker(colour_of(registry.card(row["network"]).family)), row["best"], True)
         for row in sorted(rows, key=lambda row: not row["best"])
     ]  # fmt: skip
-    printed = [(row["date"], 1 / row["factor_printed"], 3.0) for row in rows]
+    printed = [(row["date"], 1 / row["factor_printed"], 2.0) for row in rows]
     place(panel, labels, size=8.5, taken=[*along(panel, line), *along(panel, steps), *printed])
     where = line[0][0] + 3.2
     panel.annotate(f"half every {DOUBLING} months", (where, 2 ** (-(where - first["date"]) * 12 / DOUBLING)),

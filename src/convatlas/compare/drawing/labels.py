@@ -21,6 +21,15 @@ DISTANCES = (3, 8, 16, 26, 38)
 
 LEADER = 8
 
+APART, NEAR = 3, 9
+"""Points between a label and the blob of another label, and of any other where there is a choice."""
+
+NEARNESS = 0.04
+"""How much it counts to be that near, beside covering: only a choice among free places."""
+
+DOT = 2.5
+"""The least radius of a blob; a smaller point is of a line."""
+
 
 class Label(NamedTuple):
     """What is to be said of the point (x, y), whose blob has a radius in points.
@@ -80,7 +89,9 @@ def place(
         right, up = panel.transData.transform(point)
         return float(right), float(up)
 
-    blobs = [Box(x - r, y - r, x + r, y + r) for x, y, r in points]
+    rooms = [APART * dot] * len(labels) + [0.0] * len(taken)
+    blobs = [_around(x, y, radius + room) for (x, y, radius), room in zip(points, rooms)]
+    around = [((x, y), _around(x, y, radius + NEAR * dot)) for x, y, radius in points if radius >= DOT * dot]
     written: list[Text] = []
     used: list[Box] = []
     for label, (x, y, radius) in zip(labels, points):
@@ -90,12 +101,13 @@ def place(
         extent = text.get_window_extent(renderer)
         wide, high = extent.width, extent.height
         anchors = [(x, y), *map(at, label.others)]
+        near = [box for middle, box in around if all(math.dist(middle, own) > 1 for own in anchors)]
         found, worst = None, math.inf
         for distance in DISTANCES if far else DISTANCES[:2]:
             for (at_x, at_y), angle in product(anchors, ANGLES):
                 box = _beside(at_x, at_y, wide, high, radius + distance * dot, angle)
                 crowd = sum(box.overlap(other) for other in used) + 0.7 * sum(box.overlap(blob) for blob in blobs)
-                crowd += wide * high - box.overlap(inside)
+                crowd += NEARNESS * sum(box.overlap(other) for other in near) + wide * high - box.overlap(inside)
                 if crowd < worst - 0.5:
                     found, worst = (box, distance, (at_x, at_y)), crowd
             if worst < 0.02 * wide * high:
@@ -110,6 +122,10 @@ def place(
         used.append(Box(box.left - 2 * dot, box.bottom, box.right + 2 * dot, box.top))
         written.append(text)
     return written
+
+
+def _around(x: float, y: float, half: float) -> Box:
+    return Box(x - half, y - half, x + half, y + half)
 
 
 def _beside(x: float, y: float, wide: float, high: float, away: float, angle: float) -> Box:

@@ -35,8 +35,10 @@ if TYPE_CHECKING:
     from convatlas.compare.limits import Choice
     from convatlas.compare.rows import Row
 
-SMALL, LARGE = 16.0, 900.0
-"""Areas of the smallest and the largest blob, in points²."""
+SMALL, LARGE = 34.0, 900.0
+"""Areas of the smallest and the largest blob, in points²; a smaller one could not be seen."""
+
+LEAST = ", at least a dot"
 
 CROWD = 30
 """Beyond so many networks the blobs are smaller, and a label is left out where it has no room beside its blob."""
@@ -91,8 +93,9 @@ def drawn(
     """Blobs, front and labels in a panel; most: so many networks may all be named; faint: those in the background."""
     area = areas(rows, size)
     for row in sorted(rows, key=lambda row: -area[row.name]):
+        edge = 0.8 if row.front or area[row.name] > SMALL else 0  # a white edge would leave little of a dot
         panel.scatter(row.values[x.name], row.values[y.name], s=area[row.name], color=colour_of(row.family),
-                      marker=marker_of(row.family), alpha=0.2 if row.name in faint else 0.62, linewidth=0.8,
+                      marker=marker_of(row.family), alpha=0.2 if row.name in faint else 0.62, linewidth=edge,
                       edgecolor=INK if row.front else "white", zorder=3)  # fmt: skip
     front = sorted((row.values[x.name], row.values[y.name]) for row in rows if row.front)
     panel.plot([p[0] for p in front], [p[1] for p in front], color=INK, linewidth=0.9, alpha=0.45, zorder=2)
@@ -180,7 +183,7 @@ def legend(panel: Axes, rows: Sequence[Row], size: Axis | None) -> None:
     groups = [group for group in COLOURS if any(GROUP_OF.get(row.family) == group for row in rows)]
     handles = [Line2D([], [], linestyle="", marker=MARKERS[g], color=COLOURS[g], markersize=6, label=g) for g in groups]
     if size is not None:
-        panel.annotate(f"area: {size.label}", (0.995, 0.01), xycoords="axes fraction", ha="right", fontsize=8,
+        panel.annotate(f"area: {size.label}{LEAST}", (0.995, 0.01), xycoords="axes fraction", ha="right", fontsize=8,
                        color=QUIET_INK)  # fmt: skip
     panel.legend(handles=handles, loc="upper left", bbox_to_anchor=(-0.01, 1.06), ncols=len(handles), fontsize=8,
                  frameon=False, columnspacing=1.2, handletextpad=0.2, labelcolor=INK)  # fmt: skip
