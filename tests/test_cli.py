@@ -161,7 +161,7 @@ def test_a_card_shows_what_is_printed_beside_what_is_computed(capsys: pytest.Cap
         (("show", "vgg16", "--layer", "block5", "--field", "--unit", "7,0"), "no unit (7, 0)"),
         (("show", "vgg16", "--layer", "block5", "--field", "--input", "64,96"), "takes one input size"),
         (("show", "vgg16", "--unit", "0,0"), "go with --layer and --field"),
-        (("show", "vgg16", "--width", "0.5"), "width"),
+        (("show", "lenet5", "--width", "0.5"), "width"),
         (("show", "mobilenet_v2_x1_0", "--width", "0"), "no positive number"),
         (("show", "timm:resnet18", "--width", "0.5"), "--width is for"),
         (("show", "vgg16", "--out", "table.xls"), "unknown kind of file '.xls'"),

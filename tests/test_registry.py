@@ -30,8 +30,8 @@ def test_a_misspelt_name_says_what_was_near(typed: str, meant: str) -> None:
 
 
 def test_an_option_that_a_network_does_not_have_is_refused() -> None:
-    with pytest.raises(UnknownOption, match=r"vgg16 has no option 'width'; it takes classes, channels"):
-        registry.create("vgg16", width=0.5)
+    with pytest.raises(UnknownOption, match=r"lenet5 has no option 'width'; it takes channels, input_size"):
+        registry.create("lenet5", width=0.5)
     with pytest.raises(UnknownOption, match="alexnet has no blocks that could carry a gate"):
         registry.create("alexnet", attention="se")
     with pytest.raises(UnknownName, match="attention 'squeeze'"):
@@ -39,7 +39,7 @@ def test_an_option_that_a_network_does_not_have_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"classes": 0}, {"channels": -1}, {"input_size": 0}, {"drop_path": 1.0}, {"width": 0.0}]
+    "options", [{"classes": 0}, {"channels": -1}, {"input_size": 0}, {"drop_path": 1.0}, {"width": 0.0}, {"depth": 0.0}]
 )
 def test_an_impossible_option_is_refused(options: dict[str, float]) -> None:
     with pytest.raises(ConvatlasError, match=next(iter(options))):

@@ -10,6 +10,7 @@ import fnmatch
 import importlib
 import inspect
 import json
+import math
 import os
 import pkgutil
 import re
@@ -71,6 +72,7 @@ def create(
     input_size: int | None = None,
     attention: str | None = None,
     width: float | None = None,
+    depth: float | None = None,
     dropout: float | None = None,
     drop_path: float | None = None,
     aux: bool | None = None,
@@ -81,14 +83,16 @@ def create(
     classes, channels: of the output and of the input picture.
     input_size: pixels; a small picture (< 96) gives a network meant for 224 a small stem.
     attention: "se" puts a squeeze-and-excitation gate on every block, "none" takes the gates off.
-    width: multiplies the channels; dropout, drop_path: probabilities; aux: build the auxiliary heads too.
+    width, depth: multiply the channels (to multiples of 8) and the blocks that a stage repeats (rounded up, at least 1)
+    of the paper's table; where the name says one already (mobilenet_v2_x0_5, efficientnet_b1), in its place.
+    dropout, drop_path: probabilities; aux: build the auxiliary heads too.
     initialise: False leaves the parameters unset, for when weights are loaded next.
 
     Raises UnknownName (did you mean …?) and UnknownOption for what this network does not have.
     """
     options = dict(
         classes=classes, channels=channels, input_size=input_size, attention=attention,
-        width=width, dropout=dropout, drop_path=drop_path, aux=aux,
+        width=width, depth=depth, dropout=dropout, drop_path=drop_path, aux=aux,
     )  # fmt: skip
     given = {option: value for option, value in options.items() if value is not None}
     entry = _entry(name)
@@ -316,8 +320,8 @@ def _check(entry: Entry, given: Mapping[str, Any]) -> None:
             raise ConvatlasError(f"{option} must be a whole number of at least 1, not {value!r}")
         if option in ("dropout", "drop_path") and not 0 <= value < 1:
             raise ConvatlasError(f"{option} is a probability in [0, 1), not {value!r}")
-        if option == "width" and not (isinstance(value, int | float) and value > 0):
-            raise ConvatlasError(f"width must be greater than 0, not {value!r}")
+        if option in ("width", "depth") and not (isinstance(value, int | float) and 0 < value < math.inf):
+            raise ConvatlasError(f"{option} must be a number greater than 0, not {value!r}")
 
 
 def _known(name: str) -> bool:

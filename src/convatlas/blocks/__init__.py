@@ -6,6 +6,7 @@ from convatlas.blocks.head import dense_head, pooled_head
 from convatlas.blocks.inverted import InvertedResidual
 from convatlas.blocks.norm import local_response_norm
 from convatlas.blocks.residual import DropPath, linear_decay, shortcut
+from convatlas.blocks.scale import deepen, scale_depth, scale_width
 
 __all__ = [
     "ConvNormAct",
@@ -14,11 +15,14 @@ __all__ = [
     "InvertedResidual",
     "SamePad2d",
     "SqueezeExcite",
+    "deepen",
     "dense_head",
     "gate",
     "linear_decay",
     "local_response_norm",
     "make_divisible",
     "pooled_head",
+    "scale_depth",
+    "scale_width",
     "shortcut",
 ]

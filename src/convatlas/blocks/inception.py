@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from convatlas.blocks.attention import Gate
 from convatlas.blocks.conv import ConvNormAct
+from convatlas.blocks.scale import scale_width
 
 Layer = Any
 Conv = Callable[..., nn.Module]
@@ -55,6 +56,13 @@ class Inception(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.gate(torch.cat([branch(x) for name, branch in self.named_children() if name != "gate"], 1))
+
+
+def widen(row: Layer, factor: float) -> Layer:
+    """A layer with every convolution's width times ``factor``."""
+    if isinstance(row, list):
+        return [[widen(inner, factor) for inner in layers] for layers in row]
+    return (scale_width(row[0], factor), *row[1:]) if isinstance(row, tuple) else row
 
 
 def layer(inputs: int, row: Layer, *, conv: Conv = ConvNormAct, se: Gate | None = None) -> tuple[nn.Module, int]:

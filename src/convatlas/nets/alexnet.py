@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 from torch.nn import init
 
-from convatlas.blocks import ConvNormAct, dense_head, local_response_norm
+from convatlas.blocks import ConvNormAct, dense_head, local_response_norm, scale_width
 from convatlas.net import ConvNet
 from convatlas.registry import network
 
@@ -42,24 +42,26 @@ def alexnet(
     classes: int = 1000,
     channels: int = 3,
     input_size: int = 227,
+    width: float = 1.0,
     dropout: float = 0.5,
 ) -> ConvNet:
     """Five convolutions with overlapping pools, three dense layers.
 
     227 pixels and no padding, because (224 - 11) / 4 + 1 is no whole number.  responses: local response normalisation
     after conv1 and conv2, before their pools.  drop_first: dropout before fc6 and fc7, as torchvision has it, where the
-    paper drops the outputs of these two layers.
+    paper drops the outputs of these two layers.  ``width`` leaves the dense layers as they are.
     """
     trunk, inputs = OrderedDict(), channels
-    for name, width, kernel, stride, padding, towers in table:
-        conv = ConvNormAct(inputs, width, kernel, stride, padding=padding, groups=towers, norm=None)
+    for name, base, kernel, stride, padding, towers in table:
+        outputs = scale_width(base, width)
+        conv = ConvNormAct(inputs, outputs, kernel, stride, padding=padding, groups=towers, norm=None)
         stage = OrderedDict(conv=conv)
         if responses and name in ("conv1", "conv2"):
             stage["norm"] = local_response_norm()
         if name in ("conv1", "conv2", "conv5"):
             stage["pool"] = nn.MaxPool2d(3, 2)
         trunk[name] = nn.Sequential(stage)
-        inputs = width
+        inputs = outputs
     return ConvNet(
         trunk,
         dense_head(inputs, 6, classes, dropout, drop_first=drop_first),

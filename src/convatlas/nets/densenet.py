@@ -10,7 +10,7 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
-from convatlas.blocks import ConvNormAct, gate, pooled_head
+from convatlas.blocks import ConvNormAct, gate, pooled_head, scale_depth, scale_width
 from convatlas.blocks.attention import Gate
 from convatlas.blocks.init import he, initialiser, uniform
 from convatlas.blocks.preact import NormAct, NormActConv
@@ -73,14 +73,18 @@ def densenet(
     channels: int = 3,
     input_size: int = 224,
     attention: str | None = None,
+    width: float = 1.0,
+    depth: float = 1.0,
     dropout: float = 0.0,
 ) -> ConvNet:
     """Dense blocks with transitions between.  Three blocks are for 32 x 32 pictures, whose stem is one bare 3x3.
 
     plain: no bottlenecks, a stem of 16 channels, and transitions that keep all channels; else (BC) a stem of twice the
-    growth, and transitions that halve them.
+    growth, and transitions that halve them.  ``width`` scales the growth, to multiples of 4, and the stem.
     """
-    inputs = 16 if plain else 2 * growth
+    depths = tuple(scale_depth(repeat, depth) for repeat in depths)
+    growth = scale_width(growth, width, divisor=4)
+    inputs = scale_width(16, width) if plain else 2 * growth
     if len(depths) == 3:
         stem: nn.Module = nn.Conv2d(channels, inputs, 3, 1, 1, bias=False)
     elif input_size < SMALL_PICTURE:
@@ -88,13 +92,13 @@ def densenet(
     else:
         stem = nn.Sequential(OrderedDict(conv=ConvNormAct(channels, inputs, 7, 2), pool=nn.MaxPool2d(3, 2, 1)))
     trunk = OrderedDict(stem=stem)
-    for number, depth in enumerate(depths, 1):
+    for number, repeat in enumerate(depths, 1):
         layers = [
             DenseLayer(inputs + index * growth, growth, bottleneck=not plain, dropout=dropout, se=gate(attention))
-            for index in range(depth)
+            for index in range(repeat)
         ]
         trunk[f"block{number}"] = nn.Sequential(*layers)
-        inputs += depth * growth
+        inputs += repeat * growth
         if number < len(depths):
             outputs = inputs if plain else inputs // 2
             trunk[f"transition{number}"] = nn.Sequential(

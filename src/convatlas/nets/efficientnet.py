@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from functools import partial
 
@@ -15,8 +14,9 @@ from convatlas.blocks import (
     SqueezeExcite,
     gate,
     linear_decay,
-    make_divisible,
     pooled_head,
+    scale_depth,
+    scale_width,
 )
 from convatlas.blocks.conv import Act, relu6, silu
 from convatlas.blocks.init import initialiser, tf_conv, tf_dense
@@ -79,9 +79,9 @@ def efficientnet(
     """
     norm = partial(nn.BatchNorm2d, eps=eps, momentum=momentum)
     style = dict(norm=norm, act=relu6 if lite else silu)
-    scaled = partial(_width, width)
+    scaled = partial(scale_width, width=width)
     repeats = [
-        row[-1] if lite and place in (0, len(B0) - 1) else math.ceil(row[-1] * depth) for place, row in enumerate(B0)
+        row[-1] if lite and place in (0, len(B0) - 1) else scale_depth(row[-1], depth) for place, row in enumerate(B0)
     ]
     drops = iter(linear_decay(drop_path, sum(repeats)))
 
@@ -105,10 +105,6 @@ def efficientnet(
         input_size=(channels, input_size, input_size),
         init=initialiser(conv=tf_conv, linear=tf_dense),
     )
-
-
-def _width(factor: float, channels: int) -> int:
-    return make_divisible(channels * factor)
 
 
 def _gate(attention: str | None, inputs: int, act: Act):

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import init
 
 from convatlas.blocks import ConvNormAct, gate, local_response_norm, pooled_head
-from convatlas.blocks.inception import MAX, SHRINK_CEIL, stages
+from convatlas.blocks.inception import MAX, SHRINK_CEIL, stages, widen
 from convatlas.blocks.init import caffe_xavier, initialiser, truncated
 from convatlas.net import ConvNet
 from convatlas.registry import SMALL_PICTURE, network
@@ -65,6 +65,7 @@ def googlenet(
     channels: int = 3,
     input_size: int = 224,
     attention: str | None = None,
+    width: float = 1.0,
     dropout: float = 0.4,
     aux: bool = False,
 ) -> ConvNet:
@@ -88,7 +89,10 @@ def googlenet(
         "pool4":        last_pool,
     }
     trunk, features = stages(
-        channels, {name: row for name, row in plan.items() if row is not None}, conv=conv, se=gate(attention)
+        channels,
+        {name: widen(row, width) for name, row in plan.items() if row is not None},
+        conv=conv,
+        se=gate(attention),
     )
     heads = {}
     if aux:

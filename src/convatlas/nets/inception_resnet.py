@@ -10,8 +10,8 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from convatlas.blocks import ConvNormAct, Gate, gate, pooled_head
-from convatlas.blocks.inception import AVG_INSIDE, SHRINK, Conv, Inception, V, tower
+from convatlas.blocks import ConvNormAct, Gate, gate, pooled_head, scale_depth
+from convatlas.blocks.inception import AVG_INSIDE, SHRINK, Conv, Inception, V, tower, widen
 from convatlas.blocks.init import initialiser, xavier
 from convatlas.net import ConvNet
 from convatlas.registry import network
@@ -105,6 +105,8 @@ def inception_resnet(
     channels: int = 3,
     input_size: int = 299,
     attention: str | None = None,
+    width: float = 1.0,
+    depth: float = 1.0,
     dropout: float = 0.2,
 ) -> ConvNet:
     """Figure 15.  A gate stands at the end of each residual branch, each reduction and v2's first module."""
@@ -113,9 +115,10 @@ def inception_resnet(
     trunk, features = OrderedDict(), channels
     for name, rows in plan.items():
         if isinstance(rows, dict):
-            trunk[name] = residuals(features, **rows, conv=conv, se=se)
+            scaled = dict(repeat=scale_depth(rows["repeat"], depth), towers=widen(rows["towers"], width))
+            trunk[name] = residuals(features, **rows | scaled, conv=conv, se=se)
         else:
-            trunk[name], features = tower(features, rows, conv=conv, se=se)
+            trunk[name], features = tower(features, [widen(row, width) for row in rows], conv=conv, se=se)
     return ConvNet(
         trunk,
         pooled_head(features, classes, dropout),

@@ -7,7 +7,7 @@ from __future__ import annotations
 from functools import partial
 
 from convatlas.blocks import ConvNormAct, gate, pooled_head
-from convatlas.blocks.inception import AVG, MAX, SHRINK_CEIL, stages
+from convatlas.blocks.inception import AVG, MAX, SHRINK_CEIL, stages, widen
 from convatlas.blocks.init import he, initialiser
 from convatlas.net import ConvNet
 from convatlas.registry import SMALL_PICTURE, network
@@ -59,6 +59,7 @@ def inception_v2(
     channels: int = 3,
     input_size: int = 224,
     attention: str | None = None,
+    width: float = 1.0,
 ) -> ConvNet:
     """Ten modules, two of them at stride 2.  A gate stands at the end of every module."""
     small = input_size < SMALL_PICTURE
@@ -72,7 +73,7 @@ def inception_v2(
     }
     trunk, features = stages(
         channels,
-        {name: row for name, row in plan.items() if row is not None},
+        {name: widen(row, width) for name, row in plan.items() if row is not None},
         conv=partial(ConvNormAct, bias=True),
         se=gate(attention),
     )

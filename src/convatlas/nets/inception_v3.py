@@ -9,7 +9,7 @@ from functools import partial
 from torch import nn
 
 from convatlas.blocks import ConvNormAct, gate, pooled_head
-from convatlas.blocks.inception import AVG, SHRINK, V, stages
+from convatlas.blocks.inception import AVG, SHRINK, V, stages, widen
 from convatlas.blocks.init import initialiser, truncated
 from convatlas.net import ConvNet
 from convatlas.registry import network
@@ -77,12 +77,14 @@ def inception_v3(
     channels: int = 3,
     input_size: int = 299,
     attention: str | None = None,
+    width: float = 1.0,
     dropout: float = 0.5,
     aux: bool = False,
 ) -> ConvNet:
     """Eleven modules on maps of 35, 17 and 8; the auxiliary head reads the last map of 17."""
     conv = partial(ConvNormAct, norm=partial(nn.BatchNorm2d, eps=1e-3))
-    trunk, features = stages(channels, TABLE, conv=conv, se=gate(attention))
+    plan = {name: widen(row, width) for name, row in TABLE.items()}
+    trunk, features = stages(channels, plan, conv=conv, se=gate(attention))
     return ConvNet(
         trunk,
         pooled_head(features, classes, dropout),

@@ -7,8 +7,8 @@ from functools import partial
 
 from torch import nn
 
-from convatlas.blocks import ConvNormAct, gate, pooled_head
-from convatlas.blocks.inception import AVG_INSIDE, SHRINK, V, tower
+from convatlas.blocks import ConvNormAct, gate, pooled_head, scale_depth
+from convatlas.blocks.inception import AVG_INSIDE, SHRINK, V, tower, widen
 from convatlas.blocks.init import he, initialiser
 from convatlas.net import ConvNet
 from convatlas.registry import network
@@ -73,12 +73,20 @@ def inception_v4(
     channels: int = 3,
     input_size: int = 299,
     attention: str | None = None,
+    width: float = 1.0,
+    depth: float = 1.0,
     dropout: float = 0.2,
 ) -> ConvNet:
-    """Figure 9.  A gate, where asked for, stands at the end of each module and reduction, not in the stem."""
+    """Figure 9.  A gate, where asked for, stands at the end of each module and reduction, not in the stem.
+
+    ``depth`` is that of the stages that repeat a module.
+    """
     conv = partial(ConvNormAct, norm=partial(nn.BatchNorm2d, eps=1e-3))
     trunk, features = {}, channels
     for name, layers in PLAN.items():
+        if name.startswith("inception"):
+            layers = layers[:1] * scale_depth(len(layers), depth)
+        layers = [widen(row, width) for row in layers]
         trunk[name], features = tower(features, layers, conv=conv, se=None if name == "stem" else gate(attention))
     return ConvNet(
         trunk,

@@ -16,6 +16,7 @@ from convatlas.blocks import (
     linear_decay,
     make_divisible,
     pooled_head,
+    scale_depth,
 )
 from convatlas.blocks.conv import relu
 from convatlas.blocks.init import initialiser, tf_conv, tf_dense
@@ -68,6 +69,7 @@ def mnasnet(
     input_size: int = 224,
     attention: str | None = None,
     width: float = 1.0,
+    depth: float = 1.0,
     dropout: float = 0.2,
     drop_path: float = 0.0,
 ) -> ConvNet:
@@ -77,9 +79,10 @@ def mnasnet(
     """
     style = dict(norm=partial(nn.BatchNorm2d, momentum=momentum), act=relu)
     inputs = make_divisible(stem * width)
-    drops = iter(linear_decay(drop_path, sum(repeat for *_, repeat, _ in table)))
+    repeats = [scale_depth(repeat, depth) for *_, repeat, _ in table]
+    drops = iter(linear_decay(drop_path, sum(repeats)))
     trunk = OrderedDict(stage1=ConvNormAct(channels, inputs, 3, 1 if input_size < SMALL_PICTURE else 2, **style))
-    for number, (kernel, stride, expand, out, repeat, gated) in enumerate(table, 2):
+    for number, ((kernel, stride, expand, out, _, gated), repeat) in enumerate(zip(table, repeats), 2):
         outputs, blocks = make_divisible(out * width), []
         if attention is not None:
             gated = gate(attention) is not None

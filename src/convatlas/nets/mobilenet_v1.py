@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import partial
 
 from torch import Tensor, nn
 
-from convatlas.blocks import ConvNormAct, gate, make_divisible, pooled_head
+from convatlas.blocks import ConvNormAct, deepen, gate, pooled_head, scale_width
 from convatlas.blocks.attention import Gate
 from convatlas.blocks.conv import relu6
 from convatlas.blocks.init import initialiser, truncated
@@ -50,6 +51,7 @@ class DepthwiseSeparable(nn.Module):
 def mobilenet_v1(
     *,
     width: float,
+    depth: float = 1.0,
     classes: int = 1000,
     channels: int = 3,
     input_size: int = 224,
@@ -57,15 +59,12 @@ def mobilenet_v1(
 ) -> ConvNet:
     """``width`` is the paper's alpha; its rho is the input's size.  The last stage has one stride of 2 (Table 1 prints
     two, which its own map sizes contradict)."""
-
-    def scaled(channels: int) -> int:
-        return make_divisible(channels * width)
-
+    scaled = partial(scale_width, width=width)
     inputs = scaled(32)
     trunk = OrderedDict(stem=ConvNormAct(channels, inputs, 3, 1 if input_size < SMALL_PICTURE else 2, act=relu6))
     for number, rows in enumerate(TABLE, 1):
         blocks = []
-        for out, stride in rows:
+        for out, stride in deepen(rows, depth):
             blocks.append(DepthwiseSeparable(inputs, scaled(out), stride, se=gate(attention)))
             inputs = scaled(out)
         trunk[f"stage{number}"] = nn.Sequential(*blocks)

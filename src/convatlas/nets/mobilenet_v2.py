@@ -8,7 +8,15 @@ from functools import partial
 
 from torch import nn
 
-from convatlas.blocks import ConvNormAct, InvertedResidual, gate, linear_decay, make_divisible, pooled_head
+from convatlas.blocks import (
+    ConvNormAct,
+    InvertedResidual,
+    gate,
+    linear_decay,
+    make_divisible,
+    pooled_head,
+    scale_depth,
+)
 from convatlas.blocks.conv import relu6
 from convatlas.blocks.init import initialiser, truncated
 from convatlas.net import ConvNet
@@ -38,6 +46,7 @@ VARIANTS = {
 def mobilenet_v2(
     *,
     width: float,
+    depth: float = 1.0,
     eps: float = 1e-5,
     padding: str | None = None,
     classes: int = 1000,
@@ -53,10 +62,11 @@ def mobilenet_v2(
     """
     style = dict(norm=partial(nn.BatchNorm2d, eps=eps), act=relu6)
     inputs = make_divisible(STEM * width)
-    drops = iter(linear_decay(drop_path, sum(repeat for _, _, repeat, _ in TABLE)))
+    repeats = [scale_depth(repeat, depth) for _, _, repeat, _ in TABLE]
+    drops = iter(linear_decay(drop_path, sum(repeats)))
     stem_stride = 1 if input_size < SMALL_PICTURE else 2
     trunk = OrderedDict(stage1=ConvNormAct(channels, inputs, 3, stem_stride, padding=padding, **style))
-    for number, (expand, out, repeat, stride) in enumerate(TABLE, 2):
+    for number, ((expand, out, _, stride), repeat) in enumerate(zip(TABLE, repeats), 2):
         outputs, blocks = make_divisible(out * width), []
         for index in range(repeat):
             blocks.append(InvertedResidual(

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from functools import partial
+from itertools import groupby
 
 from torch import nn
 
-from convatlas.blocks import ConvNormAct, InvertedResidual, SqueezeExcite, gate, linear_decay, make_divisible
+from convatlas.blocks import ConvNormAct, InvertedResidual, SqueezeExcite, deepen, gate, linear_decay, make_divisible
 from convatlas.blocks.conv import relu
 from convatlas.blocks.init import initialiser, truncated
 from convatlas.net import ConvNet
@@ -65,6 +66,7 @@ def mobilenet_v3(
     table: list[tuple],
     head: int,
     width: float,
+    depth: float = 1.0,
     eps: float = 1e-5,
     momentum: float = 0.1,
     padding: str | None = None,
@@ -77,11 +79,14 @@ def mobilenet_v3(
 ) -> ConvNet:
     """Stage n is row n of the table; the last 1x1 has 6 times the channels it reads, and ``head`` is not scaled.
 
+    ``depth`` multiplies the rows of one width, and what it adds are copies of their last.
+
     The gate squeezes to a quarter of the expanded channels and ends in a hard sigmoid.  attention: "se" gates every
     block, "none" none of them; else those of the table.
     """
     norm = partial(nn.BatchNorm2d, eps=eps, momentum=momentum)
     inputs, unscaled = make_divisible(STEM * width), STEM
+    table = [row for _, rows in groupby(table, lambda row: row[2]) for row in deepen([*rows], depth)]
     drops = iter(linear_decay(drop_path, len(table)))
     stem_stride = 1 if input_size < SMALL_PICTURE else 2
     trunk = OrderedDict(stage1=ConvNormAct(channels, inputs, 3, stem_stride, padding=padding, norm=norm, act=HS))

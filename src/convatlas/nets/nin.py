@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 from torch import nn
 
-from convatlas.blocks import ConvNormAct
+from convatlas.blocks import ConvNormAct, scale_width
 from convatlas.blocks.init import gaussian, initialiser
 from convatlas.net import ConvNet
 from convatlas.registry import network
@@ -37,6 +37,7 @@ def nin(
     classes: int = 1000,
     channels: int = 3,
     input_size: int = 227,
+    width: float = 1.0,
     dropout: float = 0.5,
 ) -> ConvNet:
     """Each mlpconv layer is a filter followed by 1x1 convolutions; the last gives one map a class, and their averages
@@ -44,10 +45,11 @@ def nin(
     trunk, inputs = OrderedDict(), channels
     for number, (kernel, stride, padding, widths, pool) in enumerate(table, 1):
         layers = OrderedDict()
-        for place, width in enumerate(widths):
+        for place, base in enumerate(widths):
+            outputs = scale_width(base, width)
             name, size = (f"cccp{place}", (1, 1, 0)) if place else ("conv", (kernel, stride, padding))
-            layers[name] = ConvNormAct(inputs, width, size[0], size[1], padding=size[2], norm=None)
-            inputs = width
+            layers[name] = ConvNormAct(inputs, outputs, size[0], size[1], padding=size[2], norm=None)
+            inputs = outputs
         if pool:
             layers["pool"] = pool(3, 2, ceil_mode=True)
         if number in drop_after:

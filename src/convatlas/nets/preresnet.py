@@ -10,7 +10,7 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from convatlas.blocks import DropPath, gate, linear_decay, make_divisible, pooled_head
+from convatlas.blocks import DropPath, gate, linear_decay, make_divisible, pooled_head, scale_depth
 from convatlas.blocks.attention import Gate
 from convatlas.blocks.init import he, initialiser
 from convatlas.blocks.preact import NormAct, NormActConv
@@ -90,18 +90,20 @@ def preresnet(
     input_size: int = 224,
     attention: str | None = None,
     width: float = 1.0,
+    depth: float = 1.0,
     dropout: float = 0.0,
     drop_path: float = 0.0,
 ) -> ConvNet:
     """Stages of pre-activation blocks; three stages are for 32 x 32 pictures, whose stem is one bare 3x3."""
     for_cifar = len(depths) == 3
     inputs = make_divisible((16 if for_cifar else 64) * width)
+    depths = tuple(scale_depth(blocks, depth) for blocks in depths)
     drops = iter(linear_decay(drop_path, sum(depths)))
     small_stem = nn.Conv2d(channels, inputs, 3, 1, 1, bias=False)
     trunk = OrderedDict(stem=small_stem if for_cifar else imagenet_stem(channels, inputs, input_size))
-    for number, (depth, wide) in enumerate(zip(depths, widths), 1):
+    for number, (repeat, wide) in enumerate(zip(depths, widths), 1):
         blocks = []
-        for index in range(depth):
+        for index in range(repeat):
             convolutions = block(make_divisible(wide * width), 2 if number > 1 and index == 0 else 1)
             blocks.append(PreBlock(inputs, convolutions, se=gate(attention), dropout=dropout, drop=next(drops)))
             inputs = convolutions[-1][0]

@@ -12,7 +12,17 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from convatlas.blocks import ConvNormAct, DropPath, Gate, gate, linear_decay, make_divisible, pooled_head, shortcut
+from convatlas.blocks import (
+    ConvNormAct,
+    DropPath,
+    Gate,
+    gate,
+    linear_decay,
+    make_divisible,
+    pooled_head,
+    scale_depth,
+    shortcut,
+)
 from convatlas.blocks.init import he, initialiser
 from convatlas.net import ConvNet
 from convatlas.registry import SMALL_PICTURE, network
@@ -51,7 +61,7 @@ class Bottleneck(nn.Module):
         groups: int = 1, base: int = 64, stride_in: str = "3x3",
     ):
         super().__init__()
-        inner, outputs = width * base // 64 * groups, width * self.expansion
+        inner, outputs = max(1, width * base // 64) * groups, width * self.expansion
         first, second = (stride, 1) if stride_in == "1x1" else (1, stride)
         self.conv1 = ConvNormAct(inputs, inner, 1, first)
         self.conv2 = ConvNormAct(inner, inner, 3, second, groups=groups)
@@ -119,16 +129,18 @@ def resnet(
     input_size: int = 224,
     attention: str | None = None,
     width: float = 1.0,
+    depth: float = 1.0,
     drop_path: float = 0.0,
 ) -> ConvNet:
     """Four stages of residual blocks; the stem pools as torch does (padding 1) or as Caffe does (rounding up)."""
     extra = dict(groups=groups, base=base, stride_in=stride_in) if block is Bottleneck else {}
     stem_width = inputs = make_divisible(64 * width)
+    depths = tuple(scale_depth(blocks, depth) for blocks in depths)
     drops = iter(linear_decay(drop_path, sum(depths)))
     trunk = OrderedDict(stem=imagenet_stem(channels, stem_width, input_size, pool))
-    for number, depth in enumerate(depths, 1):
+    for number, repeat in enumerate(depths, 1):
         blocks = []
-        for index in range(depth):
+        for index in range(repeat):
             stride = 2 if number > 1 and index == 0 else 1
             blocks.append(block(
                 inputs, stem_width * 2 ** (number - 1), stride,

@@ -10,7 +10,7 @@ from collections import OrderedDict
 
 from torch import nn
 
-from convatlas.blocks import ConvNormAct, gate, linear_decay, make_divisible, pooled_head
+from convatlas.blocks import ConvNormAct, gate, linear_decay, make_divisible, pooled_head, scale_depth
 from convatlas.blocks.init import he, initialiser
 from convatlas.net import ConvNet
 from convatlas.nets.resnet import Basic, Bottleneck
@@ -53,11 +53,13 @@ def resnet_cifar(
     input_size: int = 32,
     attention: str | None = None,
     width: float = 1.0,
+    depth: float = 1.0,
     drop_path: float = 0.0,
 ) -> ConvNet:
     """A 3x3 stem and three stages on maps of 32, 16 and 8 pixels, each twice as wide as the one before."""
     extra = dict(groups=groups) if block is Bottleneck else {}
     first = inputs = make_divisible(stem * width)
+    blocks = scale_depth(blocks, depth)
     drops = iter(linear_decay(drop_path, 3 * blocks))
     trunk = OrderedDict(stem=ConvNormAct(channels, first, 3))
     for number in (1, 2, 3):

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import partial
 
 from torch import Tensor, nn
 
-from convatlas.blocks import ConvNormAct, DropPath, gate, linear_decay, pooled_head
+from convatlas.blocks import ConvNormAct, DropPath, gate, linear_decay, pooled_head, scale_depth, scale_width
 from convatlas.blocks.attention import Gate
 from convatlas.blocks.init import he, initialiser
 from convatlas.net import ConvNet
@@ -46,28 +47,34 @@ def senet154(
     channels: int = 3,
     input_size: int = 224,
     attention: str | None = "se",
+    width: float = 1.0,
+    depth: float = 1.0,
     dropout: float = 0.2,
     drop_path: float = 0.0,
 ) -> ConvNet:
-    """A stem of three 3x3 in place of the 7x7, and dropout before the classifier."""
+    """A stem of three 3x3 in place of the 7x7, and dropout before the classifier.
+
+    ``width`` rounds to multiples of 32, so that the groups divide the 1x1 of half the usual width.
+    """
+    scaled = partial(scale_width, width=width)
     small = input_size < SMALL_PICTURE
     stem = OrderedDict(
-        conv1=ConvNormAct(channels, 64, 3, 1 if small else 2),
-        conv2=ConvNormAct(64, 64, 3),
-        conv3=ConvNormAct(64, 128, 3),
+        conv1=ConvNormAct(channels, scaled(64), 3, 1 if small else 2),
+        conv2=ConvNormAct(scaled(64), scaled(64), 3),
+        conv3=ConvNormAct(scaled(64), scaled(128), 3),
     )
     if not small:
         stem["pool"] = nn.MaxPool2d(3, 2, ceil_mode=True)
-    trunk, inputs = OrderedDict(stem=nn.Sequential(stem)), 128
-    drops = iter(linear_decay(drop_path, sum(DEPTHS)))
-    for number, depth in enumerate(DEPTHS, 1):
-        blocks = []
-        for index in range(depth):
+    trunk, inputs = OrderedDict(stem=nn.Sequential(stem)), scaled(128)
+    depths = [scale_depth(blocks, depth) for blocks in DEPTHS]
+    drops = iter(linear_decay(drop_path, sum(depths)))
+    for number, repeat in enumerate(depths, 1):
+        blocks, inner = [], scaled(64 * 2 ** (number - 1), divisor=GROUPS // 2)
+        for index in range(repeat):
             stride = 2 if number > 1 and index == 0 else 1
-            width = 64 * 2 ** (number - 1)
             projection = 1 if number == 1 else 3
-            blocks.append(Bottleneck(inputs, width, stride, projection, se=gate(attention), drop=next(drops)))
-            inputs = 4 * width
+            blocks.append(Bottleneck(inputs, inner, stride, projection, se=gate(attention), drop=next(drops)))
+            inputs = 4 * inner
         trunk[f"stage{number}"] = nn.Sequential(*blocks)
     return ConvNet(
         trunk,

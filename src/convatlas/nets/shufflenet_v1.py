@@ -8,7 +8,7 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
-from convatlas.blocks import ConvNormAct, gate, make_divisible, pooled_head
+from convatlas.blocks import ConvNormAct, gate, make_divisible, pooled_head, scale_depth
 from convatlas.blocks.attention import Gate
 from convatlas.blocks.init import gaussian, he, initialiser
 from convatlas.net import ConvNet
@@ -63,6 +63,7 @@ def shufflenet_v1(
     *,
     groups: int,
     width: float = 1.0,
+    depth: float = 1.0,
     stem: int | None = None,
     classes: int = 1000,
     channels: int = 3,
@@ -78,7 +79,7 @@ def shufflenet_v1(
     trunk = OrderedDict(stem=nn.Sequential(first))
     for number, repeat in enumerate(REPEATS, 2):
         outputs, units = make_divisible(WIDTHS[groups] * 2 ** (number - 2) * width, 4 * groups), []
-        for index in range(repeat):
+        for index in range(scale_depth(repeat, depth)):
             first_groups = 1 if number == 2 and index == 0 else groups
             units.append(
                 ShuffleUnit(inputs, outputs, 2 if index == 0 else 1, groups, first_groups, se=gate(attention))

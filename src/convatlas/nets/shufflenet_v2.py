@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from convatlas.blocks import ConvNormAct, gate, pooled_head
+from convatlas.blocks import ConvNormAct, gate, pooled_head, scale_depth, scale_width
 from convatlas.blocks.attention import Gate
 from convatlas.blocks.init import gaussian, he, initialiser
 from convatlas.net import ConvNet
@@ -78,18 +79,26 @@ def shufflenet_v2(
     channels: int = 3,
     input_size: int = 224,
     attention: str | None = None,
+    width: float = 1.0,
+    depth: float = 1.0,
 ) -> ConvNet:
-    """Stages 2 to 4, named as in the paper, between conv1 with its pool and conv5."""
+    """Stages 2 to 4, named as in the paper, between conv1 with its pool and conv5.
+
+    ``width`` multiplies the row's channels and the stem's, which the four published widths share.
+    """
+    scaled = partial(scale_width, width=width)
+    inputs, top = scaled(STEM), scaled(top)
     small = input_size < SMALL_PICTURE
-    stem = OrderedDict(conv=ConvNormAct(channels, STEM, 3, 1 if small else 2))
+    stem = OrderedDict(conv=ConvNormAct(channels, inputs, 3, 1 if small else 2))
     if not small:
         stem["pool"] = nn.MaxPool2d(3, 2, 1)
-    trunk, inputs = OrderedDict(stem=nn.Sequential(stem)), STEM
-    for number, (repeat, width) in enumerate(zip(REPEATS, widths), 2):
-        se = gate(attention)
-        units = [DownUnit(inputs, width, se=se), *(SplitUnit(width, se=se) for _ in range(repeat - 1))]
+    trunk = OrderedDict(stem=nn.Sequential(stem))
+    for number, (repeat, base) in enumerate(zip(REPEATS, widths), 2):
+        se, outputs = gate(attention), scaled(base)
+        units = [DownUnit(inputs, outputs, se=se)]
+        units += [SplitUnit(outputs, se=se) for _ in range(scale_depth(repeat, depth) - 1)]
         trunk[f"stage{number}"] = nn.Sequential(*units)
-        inputs = width
+        inputs = outputs
     trunk["conv5"] = ConvNormAct(inputs, top, 1)
     return ConvNet(
         trunk,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import init
 
-from convatlas.blocks import ConvNormAct, gate
+from convatlas.blocks import ConvNormAct, gate, scale_width
 from convatlas.blocks.attention import Gate
 from convatlas.blocks.init import caffe_xavier
 from convatlas.net import ConvNet
@@ -54,15 +55,17 @@ def squeezenet(
     channels: int = 3,
     input_size: int = 224,
     attention: str | None = None,
+    width: float = 1.0,
     dropout: float = 0.5,
 ) -> ConvNet:
     """A convolution and eight Fire modules; conv10 gives one map a class, and their averages are the logits."""
-    small = input_size < SMALL_PICTURE
-    stem = ConvNormAct(channels, first, kernel, 1 if small else 2, padding=None if small else 0, norm=None)
-    stages, inputs = OrderedDict(conv1=stem), first
+    scaled = partial(scale_width, width=width)
+    small, inputs = input_size < SMALL_PICTURE, scaled(first)
+    stem = ConvNormAct(channels, inputs, kernel, 1 if small else 2, padding=None if small else 0, norm=None)
+    stages = OrderedDict(conv1=stem)
     for name, (squeeze, expand) in FIRES.items():
-        stages[name] = Fire(inputs, squeeze, expand, se=gate(attention))
-        inputs = 2 * expand
+        stages[name] = Fire(inputs, scaled(squeeze), scaled(expand), se=gate(attention))
+        inputs = 2 * scaled(expand)
     trunk = OrderedDict()
     for name, stage in stages.items():
         trunk[name] = stage

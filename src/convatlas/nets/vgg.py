@@ -7,7 +7,7 @@ from collections import OrderedDict
 
 from torch import nn
 
-from convatlas.blocks import ConvNormAct, dense_head, gate
+from convatlas.blocks import ConvNormAct, dense_head, gate, scale_depth, scale_width
 from convatlas.blocks.init import gaussian, he, initialiser
 from convatlas.net import ConvNet
 from convatlas.registry import network
@@ -41,24 +41,29 @@ def vgg(
     channels: int = 3,
     input_size: int = 224,
     attention: str | None = None,
+    width: float = 1.0,
+    depth: float = 1.0,
     dropout: float = 0.5,
 ) -> ConvNet:
-    """Stacks of 3x3 convolutions; the gate, where asked for, follows each activation (the SENet paper does not say)."""
+    """Stacks of 3x3 convolutions; the gate, where asked for, follows each activation (the SENet paper does not say).
+
+    ``width`` and ``depth`` scale the convolutions and leave the dense layers as they are.
+    """
     norm, se = nn.BatchNorm2d if batch_norm else None, gate(attention)
     trunk = OrderedDict()
     inputs = channels
-    for number, (depth, width) in enumerate(zip(depths, WIDTHS), 1):
-        block = OrderedDict()
-        for layer in range(1, depth + 1):
-            block[f"conv{layer}"] = ConvNormAct(inputs, width, 3, norm=norm, bias=True)
+    for number, (repeat, base) in enumerate(zip(depths, WIDTHS), 1):
+        block, outputs = OrderedDict(), scale_width(base, width)
+        for layer in range(1, scale_depth(repeat, depth) + 1):
+            block[f"conv{layer}"] = ConvNormAct(inputs, outputs, 3, norm=norm, bias=True)
             if se:
-                block[f"gate{layer}"] = se(width)
-            inputs = width
+                block[f"gate{layer}"] = se(outputs)
+            inputs = outputs
         block["pool"] = nn.MaxPool2d(2)
         trunk[f"block{number}"] = nn.Sequential(block)
     return ConvNet(
         trunk,
-        dense_head(512, 7, classes, dropout),
+        dense_head(inputs, 7, classes, dropout),
         input_size=(channels, input_size, input_size),
         init=initialiser(conv=he(), linear=gaussian(0.01)),
     )

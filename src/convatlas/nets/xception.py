@@ -4,10 +4,11 @@ Figure 5."""
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import partial
 
 from torch import Tensor, nn
 
-from convatlas.blocks import ConvNormAct, Gate, gate, pooled_head
+from convatlas.blocks import ConvNormAct, Gate, gate, pooled_head, scale_depth, scale_width
 from convatlas.blocks.init import initialiser, xavier
 from convatlas.net import ConvNet
 from convatlas.registry import network
@@ -53,14 +54,12 @@ class Block(nn.Module):
         return self.branch(x) + self.shortcut(x)
 
 
-#            separable widths  stride      Figure 5
-BLOCKS = {
-    "block1":  ((128, 128),      2),     # entry flow
-    "block2":  ((256, 256),      2),
-    "block3":  ((728, 728),      2),
-    **{f"block{number}": ((728, 728, 728), 1) for number in range(4, 12)},   # middle flow, eight times
-    "block12": ((728, 1024),     2),     # exit flow
-}
+#         separable widths  stride repeat      Figure 5
+BLOCKS = [((128, 128),      2,     1),       # entry flow
+          ((256, 256),      2,     1),
+          ((728, 728),      2,     1),
+          ((728, 728, 728), 1,     8),       # middle flow
+          ((728, 1024),     2,     1)]       # exit flow
 
 VARIANTS = {
     "xception": dict(),
@@ -74,20 +73,29 @@ def xception(
     channels: int = 3,
     input_size: int = 299,
     attention: str | None = None,
+    width: float = 1.0,
+    depth: float = 1.0,
     dropout: float = 0.5,
 ) -> ConvNet:
-    """Entry, middle and exit flow; two convolutions before the blocks and two separable ones behind them."""
+    """Entry, middle and exit flow; two convolutions before the blocks and two separable ones behind them.
+
+    ``depth`` is that of the middle flow.
+    """
+    scaled = partial(scale_width, width=width)
     trunk = OrderedDict(
-        conv1=ConvNormAct(channels, 32, 3, 2, padding=0),
-        conv2=ConvNormAct(32, 64, 3, padding=0),
+        conv1=ConvNormAct(channels, scaled(32), 3, 2, padding=0),
+        conv2=ConvNormAct(scaled(32), scaled(64), 3, padding=0),
     )
-    inputs = 64
-    for name, (widths, stride) in BLOCKS.items():
-        trunk[name] = Block(inputs, widths, stride, relu_first=name != "block1", se=gate(attention))
-        inputs = widths[-1]
-    for name, width in dict(conv3=1536, conv4=2048).items():
-        trunk[name] = nn.Sequential(OrderedDict(conv=Separable(inputs, width), act=nn.ReLU(inplace=True)))
-        inputs = width
+    inputs, number = scaled(64), 0
+    for widths, stride, repeat in BLOCKS:
+        outputs = tuple(map(scaled, widths))
+        for _ in range(scale_depth(repeat, depth) if stride == 1 else repeat):
+            number += 1
+            trunk[f"block{number}"] = Block(inputs, outputs, stride, relu_first=number > 1, se=gate(attention))
+            inputs = outputs[-1]
+    for name, last in dict(conv3=scaled(1536), conv4=scaled(2048)).items():
+        trunk[name] = nn.Sequential(OrderedDict(conv=Separable(inputs, last), act=nn.ReLU(inplace=True)))
+        inputs = last
     return ConvNet(
         trunk,
         pooled_head(inputs, classes, dropout),

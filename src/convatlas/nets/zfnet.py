@@ -7,7 +7,7 @@ from collections import OrderedDict
 
 from torch import nn
 
-from convatlas.blocks import ConvNormAct, dense_head, local_response_norm
+from convatlas.blocks import ConvNormAct, dense_head, local_response_norm, scale_width
 from convatlas.blocks.init import gaussian, initialiser
 from convatlas.net import ConvNet
 from convatlas.registry import network
@@ -27,26 +27,30 @@ def zfnet(
     classes: int = 1000,
     channels: int = 3,
     input_size: int = 224,
+    width: float = 1.0,
     dropout: float = 0.5,
 ) -> ConvNet:
     """AlexNet with a first layer of 7x7 / 2 and a second of stride 2; ``widths`` are those of conv3 to conv5.
 
     The responses are normalised after the pools.  zoo: before them; nothing is padded in the first two stages, the
     last pool is 2x2 and fc7 is 1,024 wide, as in the ONNX model zoo's graph.
+    ``width`` leaves the dense layers as they are.
     """
     pad = 0 if zoo else 1
     trunk, inputs = OrderedDict(), channels
-    for name, width, kernel in (("conv1", 96, 7), ("conv2", 256, 5)):
+    for name, base, kernel in (("conv1", 96, 7), ("conv2", 256, 5)):
+        outputs = scale_width(base, width)
         padding = pad if name == "conv1" else 0
         pool, norm = nn.MaxPool2d(3, 2, pad), local_response_norm()
         trunk[name] = nn.Sequential(OrderedDict(
-            conv=ConvNormAct(inputs, width, kernel, 2, padding=padding, norm=None),
+            conv=ConvNormAct(inputs, outputs, kernel, 2, padding=padding, norm=None),
             **(dict(norm=norm, pool=pool) if zoo else dict(pool=pool, norm=norm)),
         ))
-        inputs = width
-    for name, width in zip(("conv3", "conv4", "conv5"), widths):
-        trunk[name] = nn.Sequential(OrderedDict(conv=ConvNormAct(inputs, width, 3, norm=None)))
-        inputs = width
+        inputs = outputs
+    for name, base in zip(("conv3", "conv4", "conv5"), widths):
+        outputs = scale_width(base, width)
+        trunk[name] = nn.Sequential(OrderedDict(conv=ConvNormAct(inputs, outputs, 3, norm=None)))
+        inputs = outputs
     trunk["conv5"].add_module("pool", nn.MaxPool2d(2 if zoo else 3, 2))
     return ConvNet(
         trunk,
