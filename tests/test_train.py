@@ -346,6 +346,8 @@ def test_resuming_with_another_recipe_is_refused(finished: Path, tmp_path: Path)
     (folder / "run.json").write_text(json.dumps({**stored, "state": "stopped"}))
     with pytest.raises(ConvatlasError, match=r"learning_rate: 0\.05 then, 0\.5 now"):
         resume(folder, values={"learning_rate": 0.5})
+    with pytest.raises(ConvatlasError, match=r"depth: .* then, 2 now"):
+        resume(folder, values={"depth": 2})
     with pytest.raises(ConvatlasError, match="no run in"):
         resume(tmp_path)
 
@@ -470,7 +472,7 @@ def test_a_runs_folder_is_a_model(finished: Path) -> None:
     [
         ("resnet18", {}, {}),  # on small pictures, with another stem
         ("resnet20_cifar", {"size": 16}, {"attention": "se"}),
-        ("mobilenet_v2_x1_0", {}, {"width": 0.25}),
+        ("mobilenet_v2_x1_0", {}, {"width": 0.25, "depth": 0.5}),
     ],
 )
 def test_a_runs_network_is_read_back_as_it_was_built(
