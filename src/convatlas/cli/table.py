@@ -66,8 +66,8 @@ def print_latency(latency: Latency, console: Any) -> None:
     """The whole call, what bounds it, and how good such an estimate is."""
     shares = ", ".join(f"{percent(share)} by {bound}" for bound, share in latency.bounds().items())
     worth = " ".join(latency.notes) or (
-        "An estimate: whole networks were mostly found within a tenth of it, the worst within a third; by PyTorch on "
-        "several threads within two thirds (docs/latency.md)."
+        "An estimate: whole networks were mostly found within a fifth of it, the worst within two thirds "
+        "(docs/latency.md)."
     )
     threads = counted(latency.threads, "thread")
     console.print(

@@ -119,6 +119,8 @@ def _of_file(
     session = opened(path, threads)
     try:
         run = Session(session)
+        if run.outputs > 1:
+            raise ValueError
     except ValueError:
         raise ConvatlasError(f"{path} does not read one float32 tensor and give one") from None
     size = tuple(told["input_size"]) if told is not None else _size_of(path, run)

@@ -84,15 +84,16 @@ def opened(
 
 
 class Session:
-    """(N, C, H, W) float32 -> logits (N, classes), by an opened session with one input and one output, both float32.
+    """(N, C, H, W) float32 -> logits (N, classes), by an opened session with one input; of several outputs the first.
 
-    Raises ValueError for another one.
+    outputs: how many there are.  Raises ValueError for several inputs, and for others than float32.
     """
 
     def __init__(self, session: Any):
-        self._run, (given,), (answer,) = session.run, session.get_inputs(), session.get_outputs()
-        if {given.type, answer.type} != {"tensor(float)"}:
-            raise ValueError(f"{given.type} and {answer.type}")
+        self._run, (given,), answers = session.run, session.get_inputs(), session.get_outputs()
+        if {given.type, answers[0].type} != {"tensor(float)"}:
+            raise ValueError(f"{given.type} and {answers[0].type}")
+        self.outputs = len(answers)
         self._name = given.name
         self.shape: tuple[Any, ...] = tuple(given.shape)
 
