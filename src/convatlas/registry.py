@@ -76,6 +76,7 @@ def create(
     dropout: float | None = None,
     drop_path: float | None = None,
     aux: bool | None = None,
+    design: Mapping[str, Any] | None = None,
     initialise: bool = True,
 ) -> ConvNet:
     """Build a network by name; what is not given stays as the paper has it.
@@ -86,13 +87,14 @@ def create(
     width, depth: multiply the channels (to multiples of 8) and the blocks that a stage repeats (rounded up, at least 1)
     of the paper's table; where the name says one already (mobilenet_v2_x0_5, efficientnet_b1), in its place.
     dropout, drop_path: probabilities; aux: build the auxiliary heads too.
+    design: of MnasNet, another table of its search space: {"rows": …, "stem": …, "top": …}.
     initialise: False leaves the parameters unset, for when weights are loaded next.
 
     Raises UnknownName (did you mean …?) and UnknownOption for what this network does not have.
     """
     options = dict(
         classes=classes, channels=channels, input_size=input_size, attention=attention,
-        width=width, depth=depth, dropout=dropout, drop_path=drop_path, aux=aux,
+        width=width, depth=depth, dropout=dropout, drop_path=drop_path, aux=aux, design=design,
     )  # fmt: skip
     given = {option: value for option, value in options.items() if value is not None}
     entry = _entry(name)
@@ -194,6 +196,16 @@ def options(name: str) -> tuple[str, ...]:
     """The options of ``create`` that this network takes."""
     accepted = inspect.signature(_entry(name).build).parameters
     return tuple(option for option in inspect.signature(create).parameters if option in accepted)
+
+
+def default(name: str, option: str) -> Any:
+    """What a network has where ``create`` is not told an option: its row's value, or its builder's.
+
+    Raises UnknownOption for one that it does not take.
+    """
+    entry = _entry(name)
+    _check(entry, {option: entry.row.get(option, 1)})
+    return entry.row.get(option, inspect.signature(entry.build).parameters[option].default)
 
 
 def module_of(name: str) -> str:

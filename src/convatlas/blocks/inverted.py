@@ -15,7 +15,8 @@ class InvertedResidual(nn.Module):
     """1x1 expansion, depthwise kernel, gate, linear 1x1 projection: (N, in, H, W) -> (N, out, H / stride, W / stride).
 
     expanded: channels between; equal to ``inputs``, there is no expansion layer.
-    The shortcut is there where stride is 1 and channels are equal.  Sandler et al. 2018 (arXiv 1801.04381), Table 1.
+    The shortcut is there where stride is 1 and channels are equal, unless ``skip`` forbids it.  Sandler et al. 2018
+    (arXiv 1801.04381), Table 1.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class InvertedResidual(nn.Module):
         padding: str | None = None,
         se: Gate | None = None,
         drop: float = 0.0,
+        skip: bool = True,
     ):
         super().__init__()
         layers: OrderedDict[str, nn.Module] = OrderedDict()
@@ -42,7 +44,40 @@ class InvertedResidual(nn.Module):
         if se:
             layers["gate"] = se(expanded)
         layers["project"] = ConvNormAct(expanded, outputs, 1, norm=norm, act=None)
-        self.residual = stride == 1 and inputs == outputs
+        self.residual = skip and stride == 1 and inputs == outputs
+        if self.residual and drop:
+            layers["drop"] = DropPath(drop)
+        self.branch = nn.Sequential(layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.branch(x) if self.residual else self.branch(x)
+
+
+class PlainConv(nn.Module):
+    """One convolution over all channels, norm, activation, gate: (N, in, H, W) -> (N, out, H / stride, W / stride).
+
+    What stands in an inverted residual's place where a table says that nothing is expanded; with the same shortcut.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        stride: int,
+        *,
+        norm: Norm = nn.BatchNorm2d,
+        act: Act = relu6,
+        se: Gate | None = None,
+        drop: float = 0.0,
+        skip: bool = True,
+    ):
+        super().__init__()
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        layers["conv"] = ConvNormAct(inputs, outputs, kernel, stride, norm=norm, act=act)
+        if se:
+            layers["gate"] = se(outputs)
+        self.residual = skip and stride == 1 and inputs == outputs
         if self.residual and drop:
             layers["drop"] = DropPath(drop)
         self.branch = nn.Sequential(layers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json as json_
 import math
 import os
 import sys
@@ -95,7 +96,8 @@ def train(
     json
         Print the result as JSON.
     values
-        Any value of the recipe, and the network's --attention and --width: --epochs 5 --learning-rate 0.01.
+        Any value of the recipe, and the network's --attention, --width, --depth, and --design FILE, which `convatlas
+        search` has found: --epochs 5 --learning-rate 0.01.
     """
     from convatlas.cli.watching import Watching
     from convatlas.train.asked import RESUME_ME, Stopped
@@ -106,8 +108,8 @@ def train(
     from convatlas.train.setup import Setup
 
     given = {name.replace("-", "_"): text for name, text in values.items()}
-    own: list[str] = [name for name in ("attention", "width") if name in given]
-    options = {name: _value(name, given.pop(name)) for name in own}
+    own: list[str] = [name for name in ("attention", "width", "depth", "design") if name in given]
+    options = {name: _option(name, given.pop(name)) for name in own}
     chosen = {name: _value(name, text) for name, text in given.items()}
     setup, folder = None, resume
     if resume is None:
@@ -253,6 +255,18 @@ def without(words: list[str], options: tuple[str, ...]) -> list[str]:
         elif not word.startswith(tuple(f"{option}=" for option in options)):
             kept.append(word)
     return kept
+
+
+def _option(name: str, text: str) -> object:
+    """An option of the network.  Raises ConvatlasError for a design that is no file of JSON."""
+    if name != "design":
+        return _value(name, text)
+    try:
+        return json_.loads(Path(text).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConvatlasError(f"{text} cannot be read: {error.strerror or error}") from error
+    except ValueError:
+        raise ConvatlasError(f"{text} is no design, which `convatlas search` writes as found.json") from None
 
 
 def _value(name: str, text: str) -> object:

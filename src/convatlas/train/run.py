@@ -150,7 +150,7 @@ def resume(folder: str | Path, *, values: Mapping[str, Any] | None = None, runni
     given = dict(values or {})
     options: dict[str, Any] = {
         **setup.options,
-        **{key: given.pop(key) for key in ("attention", "width", "depth") if key in given},
+        **{key: given.pop(key) for key in ("attention", "width", "depth", "design") if key in given},
     }
     now = {**changed(plan, given).model_dump(mode="json", exclude=set(WORDS)), **options}
     then = {**plan.model_dump(mode="json"), **setup.options}
