@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from convatlas import page
 from convatlas.errors import ConvatlasError
-from convatlas.train import page
 from convatlas.train.answers import Answers, calibration, wilson
 from convatlas.train.curves import course, curves, smoothed, write_curves
 from convatlas.train.report import write_report

@@ -17,13 +17,13 @@ import numpy as np
 from convatlas.cost.plots import COLOURS, INK, QUIET_INK
 from convatlas.errors import ConvatlasError
 from convatlas.files import write_whole
+from convatlas.page import LINE
 from convatlas.train.log import METRICS, rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LINE = "#d8d9dd"
 TRAIN, VALIDATION, TEST, RATE = (COLOURS[name] for name in ("macs", "params", "activation_bytes", "saved_bytes"))
 FIGURES = ("epoch", "step", "loss", "accuracy", "learning_rate")
 GOOD = 0.9

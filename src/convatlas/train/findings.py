@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from convatlas import page
 from convatlas.cost.plots import INK, QUIET_INK
 from convatlas.numbers import percent
-from convatlas.train import page
 from convatlas.train.curves import LINE, TRAIN, VALIDATION, bare, plain
 
 if TYPE_CHECKING:

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from convatlas import page
 from convatlas.files import write_whole
 from convatlas.numbers import short, size
 from convatlas.train import curves as figures
-from convatlas.train import findings, page
+from convatlas.train import findings
 from convatlas.train.answers import Answers, answers, calibration, wilson
 from convatlas.train.curves import Course
 
@@ -49,11 +50,7 @@ def write_report(
         page.section("recipe", "Recipe", _recipe(told)),
         page.section("origin", "Where it comes from", _origin(told)),
     ]
-    text = (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{page.STYLE}</style></head>\n<body><main>{''.join(parts)}</main></body></html>\n"
-    )
+    text = page.whole(title, "".join(parts))
 
     def put(path: Path) -> None:
         path.write_bytes(text.encode("utf-8", "replace"))  # a file's name may hold what UTF-8 cannot

@@ -1,4 +1,6 @@
-"""What the report's page is built of: tables, pictures, numbers as words, its style."""
+"""What the reports' pages are built of, that of a training run and that of a study: tables, pictures, figures,
+numbers as words, the style.  A page is one file that needs nothing beside itself.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +8,33 @@ import base64
 import io
 import re
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 import numpy as np
 
-from convatlas.cost.plots import INK, QUIET_INK
-from convatlas.train import curves
+from convatlas.cost.plots import COLOURS, INK, QUIET_INK
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PICTURE = 192
 """Longer side of a picture at most, in pixels."""
-INKS = {INK: "ink", QUIET_INK: "quiet", curves.LINE: "line", curves.TRAIN: "train",
-        curves.VALIDATION: "validation", curves.TEST: "test", curves.RATE: "rate"}  # fmt: skip
+LINE = "#d8d9dd"
+INKS = {INK: "ink", QUIET_INK: "quiet", LINE: "line", COLOURS["macs"]: "train", COLOURS["params"]: "validation",
+        COLOURS["activation_bytes"]: "test", COLOURS["saved_bytes"]: "rate"}  # fmt: skip
+"""The figures' colours by their names in STYLE, where a dark page has others."""
+
+
+def whole(title: str, body: str, style: str = "") -> str:
+    """A page.  title: text; body: HTML; style: what it has beside STYLE."""
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{STYLE}{style}</style></head>\n<body><main>{body}</main></body></html>\n"
+    )
 
 
 def section(name: str, title: str, body: str) -> str:
@@ -68,8 +80,11 @@ def picture(pixels: np.ndarray, called: str) -> str:
     return f'<img alt="{called}"{" class=small" if small else ""} src="data:image/png;base64,{data}">'
 
 
-def svg(made: Figure, title: str) -> str:
-    """A figure as SVG in the page: text as text, colours those of the page, no name that another figure has."""
+def svg(made: Figure, title: str, inks: Mapping[str, str] = INKS) -> str:
+    """A figure as SVG in the page: text as text, colours those of the page, no name that another figure has.
+
+    inks: the colours to be the page's, by their names in its style.
+    """
     from matplotlib import rc_context
 
     stored, space = io.BytesIO(), "{http://www.w3.org/2000/svg}"
@@ -83,7 +98,7 @@ def svg(made: Figure, title: str) -> str:
         part.tag = part.tag.removeprefix(space)
         for key, value in list(part.attrib.items()):
             del part.attrib[key]
-            part.set(key.rpartition("}")[2], _local(key, value, title.replace(" ", "-")))
+            part.set(key.rpartition("}")[2], _local(key, value, title.replace(" ", "-"), inks))
     for key in ("width", "height", "version"):
         root.attrib.pop(key, None)
     for part in list(root):  # definitions that are left empty
@@ -93,7 +108,7 @@ def svg(made: Figure, title: str) -> str:
     return ElementTree.tostring(root, encoding="unicode", method="html")
 
 
-def _local(key: str, value: str, prefix: str) -> str:
+def _local(key: str, value: str, prefix: str, inks: Mapping[str, str]) -> str:
     if key == "id":
         return f"{prefix}-{value}"
     if key.endswith("href") and value.startswith("#"):
@@ -101,7 +116,7 @@ def _local(key: str, value: str, prefix: str) -> str:
     if key == "clip-path":
         return value.replace("url(#", f"url(#{prefix}-")
     if key == "style":
-        for colour, name in INKS.items():
+        for colour, name in inks.items():
             value = value.replace(colour, f"var(--{name})")
         return re.sub(r"'?DejaVu Sans'?[^;]*sans-serif", "var(--sans)", value)
     return value
