@@ -21,6 +21,8 @@ from convatlas.cli import (
     predict,
     quantize,
     recipe,
+    scale,
+    search,
     show,
     tour,
     train,
@@ -39,8 +41,8 @@ app = App(
 )
 # The verbs' modules are light: what a verb needs to do its work is imported when it does it.
 for verb in (list_.list, show.show, card.card, compare.compare, claims.claims, predict.predict, export.export,
-             quantize.quantize, benchmark.benchmark, calibrate.calibrate, train.train, train.evaluate, recipe.recipe,
-             data.data, tour.tour):  # fmt: skip
+             quantize.quantize, benchmark.benchmark, calibrate.calibrate, train.train, train.evaluate,
+             scale.scale, search.search, recipe.recipe, data.data, tour.tour):  # fmt: skip
     app.command(verb)
 app.command(visualize.app)
 app.register_install_completion_command()
