@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import sqlite3
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -87,20 +89,17 @@ def ended(process: subprocess.Popen[str]) -> str:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server() -> Iterator[str]:
     """A PostgreSQL of the tests' own, on loopback."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin")) if Path("/usr/lib/postgresql").is_dir() else []
     if not found:
         pytest.skip("no PostgreSQL here: apt-get install postgresql")
     pytest.importorskip("psycopg")
-    folder, tools = tmp_path_factory.mktemp("postgresql"), found[-1]
+    folder, tools = Path(tempfile.mkdtemp(prefix="convatlas-postgresql-")), found[-1]
     user: list[str] = []
     if os.geteuid() == 0:  # it refuses to run as root
         user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
         subprocess.run(["chown", "postgres:", folder], check=True)
-        for parent in folder.parents:
-            if parent.owner() == "root" and parent != Path("/tmp") and parent != Path("/"):
-                parent.chmod(parent.stat().st_mode | 0o011)  # to be walked through
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -118,6 +117,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         subprocess.run(
             [*user, tools / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop"], **{**quiet, "check": False}
         )
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
