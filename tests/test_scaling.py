@@ -179,6 +179,14 @@ def test_a_dry_run_needs_no_data_and_lists_every_candidate(capsys):
     assert [one["kind"] for one in told["alone"]] == ["depth", "width", "resolution"]
 
 
+def test_a_dry_run_for_data_counts_the_network_that_is_trained(capsys):
+    words = ["scale", "grid", "resnet20_cifar", "--input", "6", "--width", "0.5", "--data", "digits"]
+    assert main([*words, "--dry-run", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["base"]
+    net = convatlas.create("resnet20_cifar", width=0.5, input_size=6, classes=10, channels=1, initialise=False)
+    assert (told["params"], told["macs"]) == (analyze(net).totals["params"], analyze(net).totals["macs"])
+
+
 def test_the_verbs_of_scaling(capsys):
     coefficients = ["--alpha", "1.2", "--beta", "1.1", "--gamma", "1.15"]
     assert main(["scale", "apply", "efficientnet_b0", "--phi", "3", *coefficients, "--json"]) == 0

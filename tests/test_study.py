@@ -263,6 +263,8 @@ def test_a_study_that_was_begun_otherwise_is_refused(tmp_path: Path):
     made(lite(tmp_path))
     with pytest.raises(ConvatlasError, match=r"begun otherwise.*epochs: None then, 3 now"):
         Study(lite(tmp_path), "test", GOALS, {"what": "test", "epochs": 3})
+    with pytest.raises(ConvatlasError, match="is another kind of study, a test"):
+        Study(lite(tmp_path), "test", GOALS, {"what": "other"})
     with pytest.raises(ConvatlasError, match="seed: 0 then, 1 now"):
         made(lite(tmp_path), seed=1)
 

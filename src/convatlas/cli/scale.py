@@ -72,7 +72,7 @@ def grid(
     width
         Of the base, in place of the network's own.
     dry_run
-        Print the candidates and what they truly cost, and train nothing.
+        Print the candidates and what they truly cost, and train nothing; with --data, for these data.
     data
         What they are trained on: as for `convatlas train`.
     most
@@ -100,13 +100,16 @@ def grid(
     Start the same command several times, on one machine or many, and they share the study; end any, and start it again
     to go on. The base scaled in depth, width and resolution alone is trained beside the grid.
     """
-    from convatlas.scaling.compound import beside, candidates, train_grid
+    from convatlas.scaling.compound import beside, candidates, fitted, train_grid
     from convatlas.scaling.networks import Base, scaled
     from convatlas.scaling.place import Place
-    from convatlas.scaling.training import Budget
+    from convatlas.scaling.training import Budget, Trainer
 
     base, ratio = Base(network, input, width), times(budget)
     if dry_run:
+        if data is not None:
+            trainer = Trainer(Budget(data, recipe))
+            base = fitted(base, trainer.data, trainer)
         every = candidates(base, ratio, step, tolerance, counted=counted)
         singles = beside(base, ratio)[1:]
         if json:

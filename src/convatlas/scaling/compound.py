@@ -212,7 +212,7 @@ def _candidate(place: int, one: Scaling, base: Base, finished: Sequence[Finished
     return Candidate(
         one.name, one.kind, base.name, one.network.options, choices, one.network.macs, one.network.params,
         tuple(each.values[0] for each in own), sum(float(each.told.get("seconds", 0.0)) for each in own),
-        max((each.index for each in own), default=0), latency=timed(one.network.graph, one.network.side),
+        max((each.index + 1 for each in own), default=0), latency=timed(one.network.graph, one.network.side),
         diverged=any(each.told.get("diverged") for each in own),
     )  # fmt: skip
 

@@ -26,7 +26,7 @@ class Candidate:
     choices: what tells it apart: alpha, beta, gamma; or of each stage kernel, width …  options: of ``registry.create``.
     accuracies: on the validation pictures, one a seed, None where it was halved; seconds: of its trainings together.
     latency: seconds of a picture, predicted for this machine, where it was asked for.
-    order: the number of the task that finished it, from 0.  reward: what a search ranks by.
+    order: the number of the task that finished it, from 1.  reward: what a search ranks by.
     """
 
     name: str

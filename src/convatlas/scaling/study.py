@@ -127,6 +127,9 @@ class Study:
             return
         differing = [f"{key}: {known.get(key)} then, {wanted.get(key)} now"
                      for key in dict.fromkeys((*known, *wanted)) if known.get(key) != wanted.get(key)]  # fmt: skip
+        if known.get("what") != wanted.get("what"):
+            raise ConvatlasError(f"the study {self.name} is another kind of study, a {known.get('what')}; give another "
+                                 "--study or --out")  # fmt: skip
         if differing:
             raise ConvatlasError(f"the study {self.name} was begun otherwise ({'; '.join(differing)}); give another "
                                  "--study or --out")  # fmt: skip
