@@ -251,8 +251,8 @@ def _candidate(one: Finished, space: Space, aim: Aim, timed: Stopwatch) -> Candi
         latency = timed(space.graph(one.params), space.side)
     return Candidate(
         str(one.index + 1), "searched", NETWORK, space.options(one.params), one.params, macs, int(told["params"]),
-        () if accuracy is None else (accuracy,), float(told.get("seconds", one.seconds)), one.index + 1, latency, reward,
-        told.get("halved_at"), bool(told.get("diverged")),
+        () if accuracy is None else (accuracy,), float(told.get("seconds", one.seconds)), one.index + 1, latency,
+        reward, told.get("halved_at"), bool(told.get("diverged")),
     )  # fmt: skip
 
 
