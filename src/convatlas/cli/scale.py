@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from convatlas.cli import output
+from convatlas.cli.studying import folder_of, running, worked
 from convatlas.errors import ConvatlasError
 from convatlas.numbers import percent, short
 
@@ -108,8 +109,7 @@ def grid(
     base, ratio = Base(network, input, width), times(budget)
     if dry_run:
         if data is not None:
-            trainer = Trainer(Budget(data, recipe))
-            base = fitted(base, trainer.data, trainer)
+            base = fitted(base, Trainer(Budget(data, recipe)))
         every = candidates(base, ratio, step, tolerance, counted=counted)
         singles = beside(base, ratio)[1:]
         if json:
@@ -278,7 +278,7 @@ def released(*, json: Flag = False) -> None:
     )  # fmt: skip
 
 
-# ---- what the verbs of scaling and search share -----------------------------------------------------------
+# ---- how it is read and printed ---------------------------------------------------------------------------
 
 
 def times(text: str) -> float:
@@ -301,57 +301,6 @@ def steps(text: str) -> list[float]:
         return [float(part) for part in output.several(text)]
     except ValueError:
         raise ConvatlasError(f"--phi: {text!r} is no range of steps; write 0..4, or 0,0.5,1") from None
-
-
-def folder_of(what: str, data: str) -> Path:
-    """studies/WHAT-DATA, DATA being the folder's or file's own name."""
-    name = Path(data.partition(":")[2]).resolve().stem if ":" in data else data
-    return Path("studies") / f"{what}-{name}"
-
-
-def running(readers: int) -> Any:
-    from convatlas.train.running import Running
-
-    return Running(readers=readers)
-
-
-def worked(work: Any, folder: Path, quiet: bool, json: bool) -> int:
-    """Do a study's work with progress; print what came of it."""
-    from convatlas.cli.studying import Studying
-    from convatlas.train.asked import RESUME_ME, Stopped
-
-    with Studying(quiet) as watch:
-        try:
-            found = work(watch)
-        except (Stopped, KeyboardInterrupt):
-            watch.say("stopped; what is finished is kept: the same command goes on")
-            return RESUME_ME
-    if json:
-        output.print_json({"folder": str(folder), **found.to_json()})
-        return 0
-    print_result(found)
-    output.console().print(f"everything is in {folder}, the report in {folder / 'report.html'}", soft_wrap=True)
-    return 0
-
-
-def print_result(found: Result) -> None:
-    """The candidates, the best first, and what must be said."""
-    from convatlas.scaling.results import mean_and_spread, ordered
-
-    on = {one.name for one in found.front()}
-    timed = any(one.latency is not None for one in found.candidates)
-    rows = [
-        {"!candidate": f"[bold]{one.name}[/]" if one.name == found.best else one.name,
-         **({"!kind": one.kind} if one.kind != "searched" else {}),
-         ">accuracy": mean_and_spread(one), ">MACs": short(one.macs), ">params": short(one.params),
-         **({">predicted": "" if one.latency is None else f"{1e3 * one.latency:.3g} ms"} if timed else {}),
-         "front": "●" if one.name in on else ""}
-        for one in ordered(found.candidates)
-    ]  # fmt: skip
-    console = output.console()
-    output.print_table(rows, [*rows[0]], title=f"[bold]{found.title}[/]")
-    for line in (*found.about, *found.notes):
-        console.print(line, style="dim")
 
 
 def print_candidates(base: Base, ratio: float, every: Sequence[Any], singles: Sequence[Any]) -> None:

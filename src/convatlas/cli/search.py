@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from convatlas.cli import output
+from convatlas.cli.studying import folder_of, running, worked
 from convatlas.errors import ConvatlasError
 
 if TYPE_CHECKING:
@@ -104,7 +105,6 @@ def search(
     to go on. The best network is written as found.py, a table as those of the atlas (`convatlas show found.py:found`),
     and as found.json (`convatlas train mnasnet_a1 --design found.json --data …`): train it anew before you believe it.
     """
-    from convatlas.cli.scale import folder_of, running, worked
     from convatlas.scaling.place import Place
     from convatlas.scaling.search import Aim
     from convatlas.scaling.search import search as work_off

@@ -1,12 +1,16 @@
-"""A study's progress on the terminal."""
+"""What the verbs of scaling and search share: a study's progress, and what came of it."""
 
 from __future__ import annotations
 
 import sys
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from convatlas.cli import output
 from convatlas.numbers import short
+
+if TYPE_CHECKING:
+    from convatlas.scaling.results import Result
 
 
 class Studying:
@@ -65,3 +69,53 @@ class Studying:
             self.bar.console.print(text, highlight=False)
         else:
             print(text, file=sys.stderr, flush=True)
+
+
+def folder_of(what: str, data: str) -> Path:
+    """studies/WHAT-DATA, DATA being the folder's or file's own name."""
+    name = Path(data.partition(":")[2]).resolve().stem if ":" in data else data
+    return Path("studies") / f"{what}-{name}"
+
+
+def running(readers: int) -> Any:
+    from convatlas.train.running import Running
+
+    return Running(readers=readers)
+
+
+def worked(work: Any, folder: Path, quiet: bool, json: bool) -> int:
+    """Do a study's work with progress; print what came of it."""
+    from convatlas.train.asked import RESUME_ME, Stopped
+
+    with Studying(quiet) as watch:
+        try:
+            found = work(watch)
+        except (Stopped, KeyboardInterrupt):
+            watch.say("stopped; what is finished is kept: the same command goes on")
+            return RESUME_ME
+    if json:
+        output.print_json({"folder": str(folder), **found.to_json()})
+        return 0
+    print_result(found)
+    output.console().print(f"everything is in {folder}, the report in {folder / 'report.html'}", soft_wrap=True)
+    return 0
+
+
+def print_result(found: Result) -> None:
+    """The candidates, the best first, and what must be said."""
+    from convatlas.scaling.results import mean_and_spread, ordered
+
+    on = {one.name for one in found.front()}
+    timed = any(one.latency is not None for one in found.candidates)
+    rows = [
+        {"!candidate": f"[bold]{one.name}[/]" if one.name == found.best else one.name,
+         **({"!kind": one.kind} if one.kind != "searched" else {}),
+         ">accuracy": mean_and_spread(one), ">MACs": short(one.macs), ">params": short(one.params),
+         **({">predicted": "" if one.latency is None else f"{1e3 * one.latency:.3g} ms"} if timed else {}),
+         "front": "●" if one.name in on else ""}
+        for one in ordered(found.candidates)
+    ]  # fmt: skip
+    console = output.console()
+    output.print_table(rows, [*rows[0]], title=f"[bold]{found.title}[/]")
+    for line in (*found.about, *found.notes):
+        console.print(line, style="dim")

@@ -103,8 +103,8 @@ def beside(base: Base | str, budget: float = BUDGET) -> list[Scaling]:
     return found
 
 
-def fitted(base: Base, data: Data, trainer: Trainer) -> Base:
-    """The base for a data set: with its classes, channels and, where its pictures are small, their size."""
+def fitted(base: Base, trainer: Trainer) -> Base:
+    """The base for a trainer's data set: with its classes, channels and, where its pictures are small, their size."""
     own = trainer.options(base.name, base.options)
     side = own.get("input_size", base.side)
     return replace(base, side=side, classes=own.get("classes"), channels=own.get("channels"))
@@ -135,7 +135,7 @@ def train_grid(
     if not seeds:
         raise ConvatlasError("at least one seed")
     trainer = Trainer(budget)
-    base = fitted(base, trainer.data, trainer)
+    base = fitted(base, trainer)
     singles = beside(base, times)
     # What rounds to the base, or to a dimension alone, is there already.
     grid = distinct([*singles, *candidates(base, times, step, tolerance, counted=counted)])[len(singles) :]

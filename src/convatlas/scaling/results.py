@@ -64,8 +64,8 @@ class Result:
     """A finished study.
 
     title: a line.  about: what was done, in sentences.  candidates: in the order of their tasks.  best: the winner's
-    name.  importance: of each choice, a share; empty where it is not known.  thrown_out: candidates that were over the
-    target, and were not trained.  notes: what must be said.
+    name.  importance: of each choice, a share; empty where it is not known.  counts: of the trials.
+    notes: what must be said.
     """
 
     title: str
